@@ -6,21 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-)
 
-// Answer is what a model said to one question: one line of samples/*.jsonl.
-type Answer struct {
-	ID       string   `json:"id"`      // the question's, the same for every method
-	Task     string   `json:"task"`    // task name
-	Cluster  string   `json:"cluster"` // picture, table or concept: the bootstrap's unit
-	Question string   `json:"question"`
-	Choices  []string `json:"choices,omitempty"` // empty for open questions
-	Expected []string `json:"expected"`          // accepted answers
-	Given    string   `json:"given"`             // the model's answer
-	Score    float64  `json:"score"`             // 1 right, 0 wrong; between for graded scorers
-	NLL      float64  `json:"nll"`               // nats per token of the right answer
-	KL       float64  `json:"kl"`                // nats per answer token against the unquantized model
-}
+	"github.com/tlqlab/tlqlab/eval"
+)
 
 // Trace is what calibrating one cell did, layer by layer.
 type Trace struct {
@@ -106,23 +94,23 @@ func ReadTrace(dir, path string) (*Trace, error) { return readArtifact[Trace](di
 // folder.
 func ReadTokenMap(dir, path string) (*TokenMap, error) { return readArtifact[TokenMap](dir, path) }
 
-// ReadAnswers reads the artifact that Record.Samples names in the run's
-// folder.
-func ReadAnswers(dir, path string) ([]Answer, error) {
+// ReadSamples reads the per-question scores that Record.Samples names in the
+// run's folder.
+func ReadSamples(dir, path string) ([]eval.Sample, error) {
 	full, err := insideDir(dir, path)
 	if err != nil {
 		return nil, err
 	}
 	f, err := os.Open(full)
 	if err != nil {
-		return nil, fmt.Errorf("harness: answers: %w", err)
+		return nil, fmt.Errorf("harness: samples: %w", err)
 	}
 	defer f.Close()
-	answers, err := decodeLines[Answer](f, []string{"id", "task", "score"})
+	samples, err := eval.ReadSamples(f)
 	if err != nil {
 		return nil, fmt.Errorf("harness: %s: %w", full, err)
 	}
-	return answers, nil
+	return samples, nil
 }
 
 func readArtifact[T any](dir, path string) (*T, error) {
@@ -163,10 +151,10 @@ func writeJSON(path string, v any) error {
 	return writeFile(path, b.Bytes())
 }
 
-// writeAnswers writes a samples/*.jsonl file.
-func writeAnswers(path string, answers []Answer) error {
+// writeSamples writes a samples/*.jsonl file: all of it or nothing.
+func writeSamples(path string, samples []eval.Sample) error {
 	var b bytes.Buffer
-	if err := encodeLines(&b, answers); err != nil {
+	if err := eval.WriteSamples(&b, samples); err != nil {
 		return fmt.Errorf("harness: %s: %w", path, err)
 	}
 	return writeFile(path, b.Bytes())

@@ -13,7 +13,7 @@
 //
 //	spec.json          the Spec as it was run, defaults filled in
 //	records.jsonl      one Record per line, in the order of the grid
-//	samples/*.jsonl    one [Answer] per question, named by Record.Samples
+//	samples/*.jsonl    one [eval.Sample] per question, named by Record.Samples
 //	artifacts/*.json   one [Trace] per calibrated cell, one [TokenMap] per
 //	                   model and method that weights tokens
 //	artifacts/*.png    the picture that a TokenMap speaks of

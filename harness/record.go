@@ -10,6 +10,8 @@ import (
 	"math"
 	"os"
 	"strings"
+
+	"github.com/tlqlab/tlqlab/eval"
 )
 
 // Status says whether a cell of the grid has a result.
@@ -53,7 +55,10 @@ type Record struct {
 
 	// Intervals holds 95% bootstrap intervals of Metrics, clustered by picture
 	// or concept, by the metric's name: "accuracy", "nll", "kl".
-	Intervals map[string]Interval `json:"intervals,omitempty"`
+	Intervals map[string]eval.Interval `json:"intervals,omitempty"`
+	// Compared is method − unquantized on the same questions, which Delta is
+	// taken from; nil for the unquantized model.
+	Compared *eval.Comparison `json:"compared,omitempty"`
 	// N is the number of questions behind Metrics.
 	N int `json:"n"`
 	// Spec is the experiment that the cell belongs to.
@@ -89,12 +94,6 @@ type Delta struct {
 	Low      float64 `json:"low"`      // 95% interval of the difference, paired bootstrap
 	High     float64 `json:"high"`
 	P        float64 `json:"p"` // exact McNemar test, two-sided
-}
-
-// Interval is a 95% interval.
-type Interval struct {
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
 }
 
 // Event is something that did not go as planned and was dealt with: an
