@@ -1,0 +1,103 @@
+package datasets
+
+import (
+	"fmt"
+	"image"
+	"math/rand/v2"
+)
+
+const (
+	canvas  = 128 // side of every picture handed out, pixels
+	choices = 4   // choices of every question
+
+	bigLeast = 96     // smallest side of the emoji of task emoji, pixels
+	bigMost  = canvas // largest
+	tint     = 32     // backgrounds are 255 − [0, tint) in every channel
+)
+
+// Questions of task emoji.
+const (
+	askName = "What is this?"
+	askKind = "What kind of thing is it?"
+)
+
+// emojiExample is example i of task emoji. Each pass over the split's concepts is
+// a permutation of them, so that n examples show as many concepts as n allows.
+func emojiExample(p *pack, split Split, seed uint64, i int) (Example, error) {
+	pool := p.pools[split][false]
+	pass := i / len(pool)
+	order := stream("emoji order", split, seed, pass).Perm(len(pool))
+	chosen := pool[order[i%len(pool)]]
+	rng := stream("emoji", split, seed, i)
+	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
+	img, err := p.drawEmoji(rng, at)
+	if err != nil {
+		return Example{}, err
+	}
+	c := p.index.Concepts[at.concept]
+	return Example{
+		ID:        fmt.Sprintf("emoji-%s-%d-%d", split, seed, i),
+		Task:      "emoji",
+		Images:    []image.Image{img},
+		Question:  askName,
+		Answers:   []string{c.Name},
+		Choices:   shuffled(rng, c.Name, p.sameKind(rng, at.concept)),
+		Source:    c.ID,
+		Licence:   p.licence(at.vendor),
+		Attribute: c.Kind,
+	}, nil
+}
+
+// sameKind returns the names of choices−1 other concepts of the same kind.
+func (p *pack) sameKind(rng *rand.Rand, concept int) []string {
+	members := p.kinds[p.index.Concepts[concept].Kind]
+	names := make([]string, 0, choices-1)
+	for _, other := range sample(rng, members, choices) {
+		if other != concept && len(names) < choices-1 {
+			names = append(names, p.index.Concepts[other].Name)
+		}
+	}
+	return names
+}
+
+// drawEmoji draws one emoji, large, at a random size and place on a light background.
+func (p *pack) drawEmoji(rng *rand.Rand, at pair) (*image.RGBA, error) {
+	source, err := p.picture(at)
+	if err != nil {
+		return nil, err
+	}
+	size := bigLeast + rng.IntN(bigMost-bigLeast+1)
+	x, y := rng.IntN(canvas-size+1), rng.IntN(canvas-size+1)
+	img := background(rng)
+	source.resize(p.kernel(size)).onto(img, x, y)
+	return img, nil
+}
+
+// background returns an opaque canvas, white or nearly so.
+func background(rng *rand.Rand) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, canvas, canvas))
+	pixel := [4]uint8{255 - uint8(rng.IntN(tint)), 255 - uint8(rng.IntN(tint)), 255 - uint8(rng.IntN(tint)), 255}
+	copy(img.Pix, pixel[:])
+	for n := len(pixel); n < len(img.Pix); n *= 2 {
+		copy(img.Pix[n:], img.Pix[:n])
+	}
+	return img
+}
+
+// emojiPicture is picture i of the training stream: one emoji, its name and its kind.
+func emojiPicture(p *pack, seed uint64, i int) (Picture, error) {
+	rng := stream("emoji picture", Train, seed, i)
+	pool := p.pools[Train][false]
+	chosen := pool[rng.IntN(len(pool))]
+	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
+	img, err := p.drawEmoji(rng, at)
+	if err != nil {
+		return Picture{}, err
+	}
+	return Picture{Image: img, QA: emojiQA(p.index.Concepts[at.concept])}, nil
+}
+
+// emojiQA is what the training stream asks about one concept.
+func emojiQA(c Concept) []QA {
+	return []QA{{askName, c.Name}, {askKind, c.Kind}}
+}

@@ -1,0 +1,315 @@
+package datasets
+
+import (
+	"fmt"
+	"image"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+)
+
+const (
+	boardSide  = 4                  // cells per row and column
+	cellSize   = canvas / boardSide // pixels
+	boardEmoji = 30                 // side of an emoji on a board, pixels
+	boardLeast = 6                  // fewest filled cells
+	boardMost  = 10                 // most filled cells
+	loners     = 3                  // concepts that appear once, at least
+	chessTint  = 7                  // how much darker every other cell is
+)
+
+// Kind of a question of task scene.
+type questionKind int
+
+const (
+	askAt questionKind = iota // What is at B3?
+	askWhere
+	askNeighbour
+	askCount
+	questionKinds // how many there are
+)
+
+// String returns the kind's name, the Attribute of examples.
+func (k questionKind) String() string {
+	return [...]string{"name", "position", "neighbour", "count"}[k]
+}
+
+// directions of a neighbour question, as steps in (column, row).
+var directions = []struct {
+	words       string
+	column, row int
+}{{"left of", -1, 0}, {"right of", 1, 0}, {"above", 0, 1}, {"below", 0, -1}}
+
+// board is a 4×4 board. Cell n lies in column n%4 (A to D from the left) and in row n/4
+// (1 to 4 from the bottom), as on a chess board.
+type board struct {
+	cells   [boardSide * boardSide]pair // where filled
+	filled  [boardSide * boardSide]bool
+	counted [2]int      // concepts that count questions ask for
+	places  map[int]int // concept → how many cells show it
+	order   []int       // distinct concepts, in drawing order
+}
+
+// newBoard draws a board of concepts from the pool.
+//
+// Two concepts may be asked for their count. Their counts are different numbers
+// from 1 to 4, all pairs equally likely: each number is the answer equally often, and
+// neither "the one that repeats" nor the board's fill gives it away. The other
+// concepts, at least three, appear once.
+func newBoard(rng *rand.Rand, pool []pooled) *board {
+	first := 1 + rng.IntN(4)
+	second := 1 + rng.IntN(3)
+	if second >= first {
+		second++
+	}
+	least := max(boardLeast, first+second+loners)
+	n := least + rng.IntN(boardMost-least+1)
+	chosen := sample(rng, pool, n-first-second+2)
+	b := &board{places: map[int]int{}}
+	b.counted = [2]int{chosen[0].concept, chosen[1].concept}
+	var pairs []pair
+	for i, c := range chosen {
+		copies := 1
+		if i < 2 {
+			copies = [2]int{first, second}[i]
+		}
+		b.order = append(b.order, c.concept)
+		b.places[c.concept] = copies
+		for range copies {
+			pairs = append(pairs, pair{c.concept, c.vendors[rng.IntN(len(c.vendors))]})
+		}
+	}
+	for b.place(rng, pairs); len(b.neighbours()) < 2; {
+		b.place(rng, pairs)
+	}
+	return b
+}
+
+// place puts the pairs into random cells.
+func (b *board) place(rng *rand.Rand, pairs []pair) {
+	b.filled = [len(b.filled)]bool{}
+	for i, cell := range rng.Perm(len(b.cells))[:len(pairs)] {
+		b.filled[cell], b.cells[cell] = true, pairs[i]
+	}
+}
+
+// neighbour is a possible question: what lies beside a concept that appears once.
+type neighbour struct{ from, direction, answer int } // concept, index into directions, concept
+
+// neighbours lists all possible neighbour questions in cell order.
+func (b *board) neighbours() []neighbour {
+	var all []neighbour
+	for cell, ok := range b.filled {
+		if !ok || b.places[b.cells[cell].concept] != 1 {
+			continue
+		}
+		for d, step := range directions {
+			column, row := cell%boardSide+step.column, cell/boardSide+step.row
+			if column < 0 || column >= boardSide || row < 0 || row >= boardSide {
+				continue
+			}
+			if other := row*boardSide + column; b.filled[other] {
+				all = append(all, neighbour{b.cells[cell].concept, d, b.cells[other].concept})
+			}
+		}
+	}
+	return all
+}
+
+// cellName is "A1" for cell 0, at the bottom left, and "D4" for the last.
+func cellName(cell int) string {
+	return string([]byte{'A' + byte(cell%boardSide), '1' + byte(cell/boardSide)})
+}
+
+// cellsOf lists the cells that show a concept.
+func (b *board) cellsOf(concept int) []int {
+	var cells []int
+	for cell, ok := range b.filled {
+		if ok && b.cells[cell].concept == concept {
+			cells = append(cells, cell)
+		}
+	}
+	return cells
+}
+
+// lone lists the concepts that appear once.
+func (b *board) lone() []int {
+	var all []int
+	for _, c := range b.order {
+		if b.places[c] == 1 {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// question is a QA with what its distractors are drawn from.
+type question struct {
+	kind      questionKind
+	QA                 // question and answer
+	alternate []string // all other choices that could stand beside the answer
+}
+
+// ask makes up to n different questions of a kind.
+func (b *board) ask(p *pack, rng *rand.Rand, kind questionKind, n int) []question {
+	name := func(c int) string { return p.index.Concepts[c].Name }
+	// others are the names on the board but for the answer and the concept asked for.
+	others := func(except ...int) []string {
+		var names []string
+		for _, c := range b.order {
+			if !slices.Contains(except, c) {
+				names = append(names, name(c))
+			}
+		}
+		return names
+	}
+	var all []question
+	switch kind {
+	case askAt:
+		for _, c := range sample(rng, b.order, min(n, len(b.order))) {
+			cells := b.cellsOf(c)
+			cell := cells[rng.IntN(len(cells))]
+			all = append(all, question{kind, QA{"What is at " + cellName(cell) + "?", name(c)}, others(c)})
+		}
+	case askWhere:
+		lone := b.lone()
+		for _, c := range sample(rng, lone, min(n, len(lone))) {
+			cell := b.cellsOf(c)[0]
+			all = append(all, question{kind, QA{"Where is the " + name(c) + "?", cellName(cell)}, b.otherCells(cell)})
+		}
+	case askNeighbour:
+		possible := b.neighbours()
+		for _, q := range sample(rng, possible, min(n, len(possible))) {
+			text := "What is " + directions[q.direction].words + " the " + name(q.from) + "?"
+			all = append(all, question{kind, QA{text, name(q.answer)}, others(q.from, q.answer)})
+		}
+	case askCount:
+		for _, c := range sample(rng, b.counted[:], min(n, len(b.counted))) {
+			count := b.places[c]
+			all = append(all, question{kind, QA{"Count: " + name(c), strconv.Itoa(count)}, otherCounts(count)})
+		}
+	}
+	return all
+}
+
+// otherCells names the filled cells but one.
+func (b *board) otherCells(except int) []string {
+	var names []string
+	for cell, ok := range b.filled {
+		if ok && cell != except {
+			names = append(names, cellName(cell))
+		}
+	}
+	return names
+}
+
+// otherCounts names the counts from 1 to 4 but one.
+func otherCounts(except int) []string {
+	var names []string
+	for n := 1; n <= 4; n++ {
+		if n != except {
+			names = append(names, strconv.Itoa(n))
+		}
+	}
+	return names
+}
+
+// draw paints the board: faintly chequered light cells, an emoji in each filled one, off its centre by up to a pixel.
+func (b *board) draw(p *pack, rng *rand.Rand) (*image.RGBA, error) {
+	img := background(rng)
+	const slack = cellSize - boardEmoji
+	for cell, ok := range b.filled {
+		left, top := cell%boardSide*cellSize, (boardSide-1-cell/boardSide)*cellSize
+		if (cell%boardSide+cell/boardSide)%2 == 0 {
+			darken(img, left, top)
+		}
+		dx, dy := rng.IntN(slack+1), rng.IntN(slack+1)
+		if !ok {
+			continue
+		}
+		small, err := p.boardPicture(b.cells[cell])
+		if err != nil {
+			return nil, err
+		}
+		small.onto(img, left+dx, top+dy)
+	}
+	return img, nil
+}
+
+// darken lowers the background of one cell.
+func darken(img *image.RGBA, left, top int) {
+	for y := top; y < top+cellSize; y++ {
+		at := img.PixOffset(left, y)
+		row := img.Pix[at : at+cellSize*4]
+		for i := 0; i < len(row); i += 4 {
+			row[i] -= chessTint
+			row[i+1] -= chessTint
+			row[i+2] -= chessTint
+		}
+	}
+}
+
+// sceneExample is example i of task scene: question i%4 about board i/4, one of every kind per board.
+func sceneExample(p *pack, split Split, seed uint64, i int) (Example, error) {
+	number := i / int(questionKinds)
+	kind := questionKind(i % int(questionKinds))
+	rng := stream("scene board", split, seed, number)
+	b := newBoard(rng, p.pools[split][true])
+	img, err := b.draw(p, rng)
+	if err != nil {
+		return Example{}, err
+	}
+	rng = stream("scene question", split, seed, i)
+	q := b.ask(p, rng, kind, 1)[0]
+	return Example{
+		ID:        fmt.Sprintf("scene-%s-%d-%d", split, seed, i),
+		Task:      "scene",
+		Images:    []image.Image{img},
+		Question:  q.Question,
+		Answers:   []string{q.Answer},
+		Choices:   shuffled(rng, q.Answer, sample(rng, q.alternate, choices-1)),
+		Source:    fmt.Sprintf("board-%s-%d-%d", split, seed, number),
+		Licence:   p.licence(b.vendors()...),
+		Attribute: kind.String(),
+	}, nil
+}
+
+// vendors lists the vendors shown, with repetitions.
+func (b *board) vendors() []int {
+	var all []int
+	for cell, ok := range b.filled {
+		if ok {
+			all = append(all, b.cells[cell].vendor)
+		}
+	}
+	return all
+}
+
+// sceneQAs is how many questions the training stream asks about one board.
+const sceneQAs = 8
+
+// sceneText is picture i of the training stream without its picture: the board, its questions and the generator for drawing.
+func sceneText(p *pack, seed uint64, i int) (*board, []QA, *rand.Rand) {
+	rng := stream("scene picture", Train, seed, i)
+	b := newBoard(rng, p.pools[Train][true])
+	var all []QA
+	for _, kind := range []questionKind{askCount, askWhere, askNeighbour} {
+		for _, q := range b.ask(p, rng, kind, 2) {
+			all = append(all, q.QA)
+		}
+	}
+	for _, q := range b.ask(p, rng, askAt, sceneQAs-len(all)) {
+		all = append(all, q.QA)
+	}
+	return b, all, rng
+}
+
+// scenePicture is picture i of the training stream: a board and eight questions of all kinds.
+func scenePicture(p *pack, seed uint64, i int) (Picture, error) {
+	b, qa, rng := sceneText(p, seed, i)
+	img, err := b.draw(p, rng)
+	if err != nil {
+		return Picture{}, err
+	}
+	return Picture{Image: img, QA: qa}, nil
+}

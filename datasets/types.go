@@ -1,0 +1,157 @@
+package datasets
+
+import (
+	"fmt"
+	"image"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Split says what a picture may be used for.
+type Split string
+
+// The splits. No concept–vendor pair belongs to two of them.
+const (
+	Train  Split = "train"  // training and calibration
+	Tuning Split = "tuning" // choosing settings
+	Test   Split = "test"   // reported numbers
+)
+
+// Splits returns all splits.
+func Splits() []Split { return []Split{Train, Tuning, Test} }
+
+// ParseSplit returns the split of that name. The error lists the valid names.
+func ParseSplit(name string) (Split, error) {
+	names := make([]string, 0, 3)
+	for _, s := range Splits() {
+		if string(s) == name {
+			return s, nil
+		}
+		names = append(names, string(s))
+	}
+	return "", unknown("split", name, names)
+}
+
+// Example is one question about pictures.
+type Example struct {
+	ID        string        // stable: task, split, seed and number
+	Task      string        // name of the task
+	Images    []image.Image // 128×128 opaque RGBA; examples with one Source and Task scene show the same board
+	Question  string        // stands after the pictures
+	Answers   []string      // accepted answers, the canonical one first
+	Choices   []string      // distinct, shuffled, with Answers[0] exactly once
+	Source    string        // concept (emoji) or board (scene): the cluster of a bootstrap
+	Licence   string        // licences of the pictures shown
+	Attribute string        // finer class within the task: the kind of question or of concept
+}
+
+// Task is a family of questions with a known chance level.
+type Task struct {
+	Name     string  `json:"name"`     // as commands take it
+	Title    string  `json:"title"`    // for headings
+	Measures string  `json:"measures"` // what a good score shows, and which benchmark it resembles
+	Chance   float64 `json:"chance"`   // accuracy of blind guessing, 0..1
+
+	example func(p *pack, split Split, seed uint64, i int) (Example, error)
+}
+
+// Tasks returns all tasks in their fixed order.
+func Tasks() []Task {
+	return []Task{
+		{
+			Name: "emoji", Title: "Emoji naming", Chance: 0.25,
+			Measures: "naming one picture of a vendor that was not seen for this concept, among four names of one kind",
+			example:  emojiExample,
+		},
+		{
+			Name: "scene", Title: "Scenes on a board", Chance: 0.25,
+			Measures: "finding, naming, locating and counting small pictures on a 4×4 board (a small cousin of SEED)",
+			example:  sceneExample,
+		},
+	}
+}
+
+// FindTask returns the task of that name. The error lists the valid names and
+// suggests the nearest.
+func FindTask(name string) (Task, error) {
+	var names []string
+	for _, t := range Tasks() {
+		if t.Name == name {
+			return t, nil
+		}
+		names = append(names, t.Name)
+	}
+	return Task{}, unknown("task", name, names)
+}
+
+// Example returns example i ≥ 0 of a split; it depends on (task, split, seed, i) only.
+func (t Task) Example(split Split, seed uint64, i int) (Example, error) {
+	if t.example == nil {
+		return Example{}, fmt.Errorf("datasets: task %q was not made by FindTask or Tasks", t.Name)
+	}
+	if _, err := ParseSplit(string(split)); err != nil {
+		return Example{}, err
+	}
+	if i < 0 {
+		return Example{}, fmt.Errorf("datasets: example %d: numbers start at 0", i)
+	}
+	p, err := builtin()
+	if err != nil {
+		return Example{}, err
+	}
+	return t.example(p, split, seed, i)
+}
+
+// Examples yields the examples 0 to n−1 of a split. An error ends the sequence.
+func (t Task) Examples(split Split, seed uint64, n int) iter.Seq2[Example, error] {
+	return sequence(n, func(i int) (Example, error) { return t.Example(split, seed, i) })
+}
+
+// sequence yields item(0) to item(n−1) and stops after an error.
+func sequence[T any](n int, item func(i int) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		if n < 0 {
+			var zero T
+			yield(zero, fmt.Errorf("datasets: %d examples wanted; the number must not be negative", n))
+			return
+		}
+		for i := range n {
+			value, err := item(i)
+			if !yield(value, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// unknown is the error for a name that is not in valid.
+func unknown(what, name string, valid []string) error {
+	nearest := slices.MinFunc(valid, func(a, b string) int { return distance(a, name) - distance(b, name) })
+	hint := ""
+	if distance(nearest, name) <= max(2, len(nearest)/3) {
+		hint = fmt.Sprintf("; did you mean %q?", nearest)
+	}
+	return fmt.Errorf("datasets: unknown %s %q: valid are %s%s", what, name, strings.Join(valid, ", "), hint)
+}
+
+// distance is the Levenshtein distance of two strings, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
