@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"context"
+)
+
+// command is one sub-command: a struct of options that knows its flags.
+type command interface {
+	Flags(fs *flag.FlagSet)
+	Validate(args []string) error // takes the positional arguments; an error is wrong usage
+	Run(ctx context.Context, c *console) error
+}
+
+// entry is a row of the table of commands.
+type entry struct {
+	name, args, summary string
+	new                 func() command // nil, without sub: known but not built yet
+	sub                 []entry
+}
+
+// console is where a command writes: results to Out, everything else to Err.
+type console struct{ Out, Err io.Writer }
+
+// printf writes results.
+func (c *console) printf(format string, args ...any) { fmt.Fprintf(c.Out, format, args...) }
+
+// json writes v as the command's one JSON value.
+func (c *console) json(v any) error {
+	enc := json.NewEncoder(c.Out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// errNotBuilt marks what a later version will do.
+var errNotBuilt = errors.New("known but not built yet")
+
+// usageError is wrong usage that was found only while running.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// parse reads flags that may stand before, between and behind the positional
+// arguments, which it returns. Everything after "--" is positional.
+func parse(fs *flag.FlagSet, args []string) (positional []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := fs.Args()
+		if len(rest) == 0 {
+			return positional, nil
+		}
+		if used := len(args) - len(rest); used > 0 && args[used-1] == "--" {
+			return append(positional, rest...), nil
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
+}
+
+// exactly takes a fixed number of positional arguments.
+func exactly(args []string, targets ...*string) error {
+	if len(args) != len(targets) {
+		return fmt.Errorf("got %d arguments, expected %d", len(args), len(targets))
+	}
+	for i, t := range targets {
+		*t = args[i]
+	}
+	return nil
+}
+
+// none takes no positional argument.
+func none(args []string) error { return exactly(args) }
+
+// list is a flag that may be repeated, or hold several values between commas.
+type list struct {
+	values *[]string
+	split  bool
+}
+
+// String is the flag's value as text.
+func (l list) String() string {
+	if l.values == nil {
+		return ""
+	}
+	return strings.Join(*l.values, ",")
+}
+
+// Set adds a value, or several where commas separate them.
+func (l list) Set(text string) error {
+	parts := []string{text}
+	if l.split {
+		parts = strings.Split(text, ",")
+	}
+	for _, p := range parts {
+		if p = strings.TrimSpace(p); p == "" {
+			return errors.New("empty value")
+		}
+		*l.values = append(*l.values, p)
+	}
+	return nil
+}
+
+func find(name string) (*entry, bool) {
+	for i := range commands {
+		if commands[i].name == name {
+			return &commands[i], true
+		}
+	}
+	return nil, false
+}
+
+func names(entries []entry) []string {
+	out := make([]string, len(entries))
+	for i := range entries {
+		out[i] = entries[i].name
+	}
+	return out
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "usage: tlq COMMAND [OPTIONS]\n\nTLQ Lab: post-training quantization of vision-language models, stage by stage.\n\n")
+	for _, e := range commands {
+		note := ""
+		if e.new == nil && len(e.sub) == 0 {
+			note = " (not built yet)"
+		}
+		fmt.Fprintf(w, "  %-10s %s%s\n", e.name, e.summary, note)
+	}
+	fmt.Fprint(w, "\ntlq COMMAND --help describes one. A model is zoo:NAME or a folder in the Hugging Face layout.\n")
+}
+
+func (e *entry) usage(w io.Writer, fs *flag.FlagSet) {
+	fmt.Fprintf(w, "usage: tlq %s %s\n%s\n", e.name, e.args, e.summary)
+	fs.VisitAll(func(f *flag.Flag) {
+		dash := "--"
+		if len(f.Name) == 1 {
+			dash = "-"
+		}
+		kind, text := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  %s\t%s", strings.TrimSpace(dash+f.Name+" "+kind), text)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
+			fmt.Fprintf(w, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+}
+
+func (e *entry) subUsage(w io.Writer) {
+	fmt.Fprintf(w, "usage: tlq %s COMMAND\n", e.name)
+	for _, s := range e.sub {
+		fmt.Fprintf(w, "  %-24s %s\n", strings.TrimPrefix(s.name, e.name+" ")+" "+s.args, s.summary)
+	}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// oneLine is an error's text without line breaks and without the name of the
+// package it comes from, which says nothing to a user.
+func oneLine(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	for _, prefix := range []string{"harness: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
