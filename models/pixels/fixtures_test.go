@@ -1,0 +1,242 @@
+package pixels
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// Fixtures of the checkout; testdata holds copies of some for runs without them.
+const shared = "../../../shared/fixtures/models"
+
+// pixelTolerance is absolute. The same float32 operations give the same bits; one
+// grey level off shows as at least 0.0078.
+const pixelTolerance = 2e-6
+
+func readPicture(t *testing.T, f *safetensors.File, name string) *RGB {
+	t.Helper()
+	x, err := f.Tensor(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.DType != safetensors.U8 || len(x.Shape) != 3 || x.Shape[2] != 3 {
+		t.Fatalf("%s is %s %v, no RGB picture", name, x.DType, x.Shape)
+	}
+	return &RGB{Pix: slices.Clone(x.Data), Height: x.Shape[0], Width: x.Shape[1]}
+}
+
+func open(t *testing.T, path string) *safetensors.File {
+	t.Helper()
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func tableFolders() []string {
+	folders := []string{"testdata"}
+	if _, err := os.Stat(filepath.Join(shared, "preprocessing")); err == nil {
+		folders = append(folders, filepath.Join(shared, "preprocessing"))
+	}
+	return folders
+}
+
+type tables struct {
+	ResizeBicubic []struct {
+		Height, Width                      int
+		ToHeight                           int    `json:"to_height"`
+		ToWidth                            int    `json:"to_width"`
+		SHA256                             string `json:"sha256_of_output_bytes"`
+		FirstPixel, MiddlePixel, LastPixel [3]uint8
+	} `json:"resize_bicubic"`
+	SmartResize []struct {
+		Height, Width, Factor int
+		MinPixels             int `json:"min_pixels"`
+		MaxPixels             int `json:"max_pixels"`
+		ResizedHeight         int `json:"resized_height"`
+		ResizedWidth          int `json:"resized_width"`
+	} `json:"smart_resize"`
+}
+
+func readTables(t *testing.T, dir string) tables {
+	t.Helper()
+	var out tables
+	data, err := os.ReadFile(filepath.Join(dir, "tables.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.ResizeBicubic) == 0 || len(out.SmartResize) == 0 {
+		t.Fatalf("%s: empty tables", dir)
+	}
+	return out
+}
+
+// madeUp is the picture of the resize_bicubic table.
+func madeUp(width, height int) *RGB {
+	p := NewRGB(width, height)
+	for y := range height {
+		for x := range width {
+			i := 3 * (y*width + x)
+			p.Pix[i], p.Pix[i+1], p.Pix[i+2] = uint8(7*x+13*y), uint8(x*x+3*y), uint8(5*(x>>3^y>>2))
+		}
+	}
+	return p
+}
+
+func TestResizeBicubicIsPillows(t *testing.T) {
+	for _, dir := range tableFolders() {
+		for _, c := range readTables(t, dir).ResizeBicubic {
+			got, err := ResizeBicubic(madeUp(c.Width, c.Height), c.ToWidth, c.ToHeight)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256(got.Pix)
+			if hex.EncodeToString(sum[:]) != c.SHA256 {
+				t.Errorf("%d×%d to %d×%d: bytes differ from Pillow's", c.Width, c.Height, c.ToWidth, c.ToHeight)
+			}
+		}
+		f := open(t, filepath.Join(dir, "resize_cases.safetensors"))
+		cases := 0
+		for ; f.Has(fmt.Sprintf("case.%d.input", cases)); cases++ {
+			in := readPicture(t, f, fmt.Sprintf("case.%d.input", cases))
+			want := readPicture(t, f, fmt.Sprintf("case.%d.output", cases))
+			got, err := ResizeBicubic(in, want.Width, want.Height)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got.Pix, want.Pix) {
+				t.Errorf("case %d: bytes differ from Pillow's", cases)
+			}
+		}
+		if cases < 5 {
+			t.Errorf("%s: only %d resize cases", dir, cases)
+		}
+	}
+}
+
+func TestSmartResizeIsQwen2VLs(t *testing.T) {
+	for _, dir := range tableFolders() {
+		for _, c := range readTables(t, dir).SmartResize {
+			h, w, err := SmartResize(c.Height, c.Width, c.Factor, c.MinPixels, c.MaxPixels)
+			if err != nil || h != c.ResizedHeight || w != c.ResizedWidth {
+				t.Errorf("SmartResize(%d, %d, %d, %d, %d) = %d, %d, %v, want %d, %d", c.Height, c.Width, c.Factor, c.MinPixels, c.MaxPixels, h, w, err, c.ResizedHeight, c.ResizedWidth)
+			}
+		}
+	}
+}
+
+func TestNormalizedGreyLevels(t *testing.T) {
+	half := [3]float32{0.5, 0.5, 0.5}
+	families := map[string]*Normalization{
+		"normalized.qwen2vl":         &DefaultConfig().Normalization,
+		"normalized.llava_onevision": {RescaleFactor: 1.0 / 255, Mean: half, Std: half},
+	}
+	for _, dir := range tableFolders() {
+		f := open(t, filepath.Join(dir, "resize_cases.safetensors"))
+		for name, n := range families {
+			x, err := f.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := x.Float32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			table := n.Table()
+			for i, w := range want {
+				if got := table[i/256][i%256]; math.Abs(float64(got-w)) > pixelTolerance {
+					t.Errorf("%s: channel %d, grey level %d: %v, want %v", name, i/256, i%256, got, w)
+				}
+			}
+		}
+	}
+}
+
+func TestPatchesAreHuggingFaces(t *testing.T) {
+	folders, err := filepath.Glob(filepath.Join(shared, "qwen2vl*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(folders, "testdata") {
+		c, err := LoadConfig(filepath.Join(dir, "preprocessor_config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*inputs*.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pictures := 0
+		for _, path := range files {
+			if f := open(t, path); f.Has("pixel_values") {
+				pictures += comparePatches(t, c, f, path)
+			}
+		}
+		if pictures == 0 {
+			t.Errorf("%s: no pictures", dir)
+		}
+	}
+}
+
+// comparePatches compares the patches of all pictures of an inputs file, which
+// lie one after the other, and returns the number of pictures.
+func comparePatches(t *testing.T, c *Config, f *safetensors.File, path string) int {
+	t.Helper()
+	var values []float32
+	var grid []int64
+	pictures := 0
+	for ; f.Has(fmt.Sprintf("image.%d", pictures)); pictures++ {
+		p, err := c.Patches(readPicture(t, f, fmt.Sprintf("image.%d", pictures)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Values) != p.N*p.Dim {
+			t.Errorf("%s: %d values, but N %d and Dim %d", path, len(p.Values), p.N, p.Dim)
+		}
+		values = append(values, p.Values...)
+		for _, g := range p.GridTHW {
+			grid = append(grid, int64(g))
+		}
+	}
+	x, err := f.Tensor("pixel_values")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := x.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := f.Tensor("image_grid_thw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantGrid, err := g.Int64s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(grid, wantGrid) || len(values) != len(want) {
+		t.Fatalf("%s: grid %v with %d values, want %v with %d", path, grid, len(values), wantGrid, len(want))
+	}
+	worst := 0.0
+	for i := range want {
+		worst = max(worst, math.Abs(float64(values[i]-want[i])))
+	}
+	if worst > pixelTolerance {
+		t.Errorf("%s: pixel values differ by %g, tolerance %g", path, worst, pixelTolerance)
+	}
+	t.Logf("%s: %d pictures, largest difference %g", path, pictures, worst)
+	return pictures
+}
