@@ -1,19 +1,39 @@
 package harness
 
-import "encoding/json"
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
-// Spec is an experiment as data: the grid of models, formats, methods and
-// seeds, the tasks that score it and the samples that calibrate it.
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// Spec is an experiment as data: the grid models × formats × methods × seeds,
+// the tasks that score it and the samples that calibrate it. In JSON, what is
+// left out takes DefaultSpec's value, and unknown fields are errors.
 type Spec struct {
 	Name        string      `json:"name"`        // names the run's folder
 	Models      []string    `json:"models"`      // "zoo:NAME" or a folder in the Hugging Face layout
 	Formats     []string    `json:"formats"`     // as tlq.ParseFormat reads them: "w4a8", "w3a16g16"
 	Methods     []MethodRef `json:"methods"`     // names or inline methods
 	Tasks       []string    `json:"tasks"`       // names of tasks
-	Limit       int         `json:"limit"`       // questions per task; 0: all
+	Split       string      `json:"split"`       // "test" for reported numbers, "tuning" for choosing settings
+	Limit       int         `json:"limit"`       // questions per task; 0: all, which is AllQuestions for a generated task
 	Calibration Calibration `json:"calibration"` // samples that methods may look at
-	Seeds       []uint64    `json:"seeds"`       // one row per seed for methods that calibrate
+	Seeds       []uint64    `json:"seeds"`       // of the calibration samples; one row each
 	Stats       Stats       `json:"stats"`
+	// GroupFallback says what a group size that divides no input width does:
+	// "" refuses, "halve" halves it and records an event.
+	GroupFallback tlq.GroupFallback `json:"group_fallback"`
 }
 
 // Calibration names the samples that methods may look at.
@@ -24,12 +44,280 @@ type Calibration struct {
 
 // Stats are the settings of intervals.
 type Stats struct {
-	Bootstrap int    `json:"bootstrap"` // resamples
-	Seed      uint64 `json:"seed"`      // of the resampling
+	Bootstrap eval.BootstrapConfig `json:"bootstrap"`
+	Seed      uint64               `json:"seed"` // of the resampling
 }
 
-// MethodRef is a method by name or, where a Spec brings its own, by value.
+// AllQuestions is how many questions a generated task has when all are asked
+// for: any number could be made, and this many decide a 1% difference.
+const AllQuestions = 10_000
+
+// MethodRef is a method by name or, where a Spec brings its own, by value. In
+// JSON it is a string or a method's object.
 type MethodRef struct {
-	Name   string          // in the table of methods, or Inline's own name
-	Inline json.RawMessage // nil: the table's
+	Name   string      // in the table of methods; unused where Inline is set
+	Inline *tlq.Method // nil: the table's
+}
+
+// Method returns the method itself; the error lists the valid names.
+func (r MethodRef) Method() (tlq.Method, error) {
+	if r.Inline != nil {
+		return *r.Inline, r.Inline.Validate()
+	}
+	return tlq.FindMethod(r.Name)
+}
+
+// ID is the method's name.
+func (r MethodRef) ID() string {
+	if r.Inline != nil {
+		return r.Inline.Name
+	}
+	return r.Name
+}
+
+// MarshalJSON writes the name or the object.
+func (r MethodRef) MarshalJSON() ([]byte, error) {
+	if r.Inline != nil {
+		return json.Marshal(r.Inline)
+	}
+	return json.Marshal(r.Name)
+}
+
+// UnmarshalJSON reads a name or an object.
+func (r *MethodRef) UnmarshalJSON(data []byte) error {
+	*r = MethodRef{}
+	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
+		m, err := tlq.ParseMethod(trimmed)
+		r.Inline = &m
+		return err
+	}
+	if err := json.Unmarshal(data, &r.Name); err != nil {
+		return errors.New("a method is a name or an object")
+	}
+	return nil
+}
+
+// DefaultSpec is what fields take that a Spec leaves out: two formats of the
+// paper's kinds, the unquantized model beside round-to-nearest and TLQ, every
+// task with 150 questions, 64 calibration samples. It names no model.
+func DefaultSpec() Spec {
+	s := Spec{
+		Name:        "experiment",
+		Formats:     []string{"w4a8", "w3a16g16"},
+		Methods:     []MethodRef{{Name: "rtn"}, {Name: "tlq"}},
+		Split:       string(datasets.Test),
+		Limit:       150,
+		Calibration: Calibration{Name: "default", Samples: 64},
+		Seeds:       []uint64{0},
+	}
+	for _, t := range datasets.Tasks() {
+		s.Tasks = append(s.Tasks, t.Name)
+	}
+	return s
+}
+
+// BuiltinSpecs lists the names that [LoadSpec] takes beside files.
+func BuiltinSpecs() []string { return []string{"paper"} }
+
+// LoadSpec returns a built-in Spec, or the one in a JSON file. root is the
+// project's folder.
+//
+// "paper" is the default grid over every model of the zoo.
+func LoadSpec(root, name string) (Spec, error) {
+	if name == "paper" {
+		s := DefaultSpec()
+		s.Name = name
+		s.Models = Zoo(root)
+		if len(s.Models) == 0 {
+			return Spec{}, fmt.Errorf("harness: spec paper: no model in %s: train one with tlq train qwen2vl-nano", ZooDir(root))
+		}
+		return s, nil
+	}
+	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return Spec{}, fmt.Errorf("harness: spec %q: no such file, and not a built-in: %s", name, expected(name, BuiltinSpecs()))
+	}
+	if err != nil {
+		return Spec{}, fmt.Errorf("harness: spec: %w", err)
+	}
+	s, err := ParseSpec(data)
+	if err != nil {
+		return Spec{}, fmt.Errorf("harness: spec %s: %w", name, err)
+	}
+	if s.Name == DefaultSpec().Name {
+		s.Name = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+	}
+	return s, nil
+}
+
+// ParseSpec reads a Spec from JSON, filling in what it leaves out. It doesn't
+// check names: see [Spec.Validate].
+func ParseSpec(data []byte) (Spec, error) {
+	s := DefaultSpec()
+	// A list in the file replaces the default; decoding would write into it.
+	var given struct {
+		Formats json.RawMessage `json:"formats"`
+		Methods json.RawMessage `json:"methods"`
+		Tasks   json.RawMessage `json:"tasks"`
+		Seeds   json.RawMessage `json:"seeds"`
+	}
+	if err := json.Unmarshal(data, &given); err != nil {
+		return Spec{}, fmt.Errorf("expected a JSON object: %w", err)
+	}
+	if given.Formats != nil {
+		s.Formats = nil
+	}
+	if given.Methods != nil {
+		s.Methods = nil
+	}
+	if given.Tasks != nil {
+		s.Tasks = nil
+	}
+	if given.Seeds != nil {
+		s.Seeds = nil
+	}
+	if err := unmarshalStrict(data, &s); err != nil {
+		return Spec{}, fmt.Errorf("%w: the fields are %s", err, strings.Join(jsonFields[Spec](), ", "))
+	}
+	return s, nil
+}
+
+// Smoke returns a Spec of the same shape that takes seconds: the first model
+// and the first format, few samples and questions.
+func (s Spec) Smoke() Spec {
+	s.Name += "-smoke"
+	s.Models = s.Models[:min(1, len(s.Models))]
+	s.Formats = s.Formats[:min(2, len(s.Formats))]
+	s.Seeds = s.Seeds[:min(1, len(s.Seeds))]
+	s.Calibration.Samples = min(s.Calibration.Samples, smokeSamples)
+	if s.Limit == 0 || s.Limit > smokeQuestions {
+		s.Limit = smokeQuestions
+	}
+	return s
+}
+
+// What a smoke run looks at.
+const (
+	smokeSamples   = 8
+	smokeQuestions = 24 // per task
+)
+
+// Hash is the SHA-256 of the Spec's canonical JSON: fields in the order of the
+// struct, no white space.
+func (s Spec) Hash() string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("harness: spec %s: %v", s.Name, err)) // only values that parsing or code put there
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Validate checks every name and number, without reading weights. root is the
+// project's folder. An unknown name's error lists the valid ones and suggests
+// the nearest.
+func (s Spec) Validate(root string) error {
+	if err := s.validate(root); err != nil {
+		return fmt.Errorf("harness: spec %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+func (s Spec) validate(root string) error {
+	switch {
+	case s.Name == "" || strings.ContainsAny(s.Name, `/\`) || strings.HasPrefix(s.Name, "."):
+		return fmt.Errorf("name %q: expected a word that can name a folder", s.Name)
+	case s.Limit < 0:
+		return fmt.Errorf("limit %d: expected a number of questions, or 0 for all", s.Limit)
+	case s.Calibration.Samples < 1:
+		return fmt.Errorf("calibration.samples %d: expected at least 1", s.Calibration.Samples)
+	case s.GroupFallback != tlq.RefuseGroup && s.GroupFallback != tlq.HalveGroup:
+		return fmt.Errorf("group_fallback %q: expected \"\" or %q", s.GroupFallback, tlq.HalveGroup)
+	case !slices.Contains(datasets.Calibrations(), s.Calibration.Name):
+		return fmt.Errorf("unknown calibration set %q: %s", s.Calibration.Name, expected(s.Calibration.Name, datasets.Calibrations()))
+	}
+	if _, err := datasets.ParseSplit(s.Split); err != nil {
+		return err
+	}
+	return firstError(
+		checkList("models", s.Models, func(name string) error { _, err := ModelDir(root, name); return err }),
+		checkList("formats", s.Formats, CheckFormat),
+		checkList("methods", s.methodNames(), func(string) error { return nil }),
+		s.validateMethods(),
+		checkList("tasks", s.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }),
+		checkList("seeds", s.Seeds, func(uint64) error { return nil }),
+		s.Stats.Bootstrap.Validate(),
+	)
+}
+
+func (s Spec) methodNames() []string {
+	names := make([]string, len(s.Methods))
+	for i, r := range s.Methods {
+		names[i] = r.ID()
+	}
+	return names
+}
+
+func (s Spec) validateMethods() error {
+	for _, r := range s.Methods {
+		m, err := r.Method()
+		if err == nil {
+			err = m.Built()
+		}
+		if err == nil && m.Name == MethodFP {
+			err = fmt.Errorf("method name %q is taken by the unquantized model's row", MethodFP)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkList checks that a list of the Spec has entries, each valid and named
+// once.
+func checkList[T comparable](field string, values []T, check func(T) error) error {
+	if len(values) == 0 {
+		return fmt.Errorf("%s is empty: expected at least one", field)
+	}
+	for i, v := range values {
+		if slices.Contains(values[:i], v) {
+			return fmt.Errorf("%s names %v twice", field, v)
+		}
+		if err := check(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commonFormats are the formats that experiments use: what an unknown one is
+// compared with.
+var commonFormats = []string{"w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g16", "w4a16g64", "w3a16g64", "w4a8g64", "w2a16g16", "w8a8", "w4a16"}
+
+// CheckFormat reports whether a format can be read; the error shows the
+// grammar, common formats and the nearest of them.
+func CheckFormat(name string) error {
+	_, err := tlq.ParseFormat(name)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w; common ones: %s", err, expectedOf(name, commonFormats))
+}
+
+// questions is how many questions per task the Spec asks.
+func (s Spec) questions() int {
+	if s.Limit == 0 {
+		return AllQuestions
+	}
+	return s.Limit
 }
