@@ -1,0 +1,43 @@
+// Package tlq is the calibration engine: formats, token importance and
+// selection, the exposed layer-wise search, and methods as plain values.
+//
+// It reproduces TLQ (token-level importance-aware layer-wise quantization,
+// arXiv:2602.07899) as a reconstruction, since the paper's body and code are not
+// public, beside the methods that share its search. One engine serves all: a
+// [Method] says which tokens count, on which path, what is searched and how
+// weights are rounded.
+//
+// # Stages
+//
+// Each stage is a function of its inputs alone, and its result can be stored:
+//
+//	GradientStats   mean|dL/dy| of every token at the outputs of o_proj and down_proj
+//	Importance      the importance of every token at those sites
+//	SelectTokens    the token-level calibration set: which tokens count, how much
+//	CalibrateLayer  search, fold, round and advance both streams through one layer
+//	QuantizeLayer   round a layer whose scales are folded
+//
+// # Conventions
+//
+// A weight W is [out, in], row-major; a linear layer is y = x·Wᵀ + b. Groups run
+// along in. s is always the step, never its inverse, and a code is
+// q = clamp(roundEven(w/s) + z), its value s·(q − z). Bits are those of one
+// weight without scales; average bits count a 16-bit step per group and, in
+// asymmetric formats, a zero point of as many bits as a weight.
+//
+// Tokens are rows. A token is a vision token, an answer token (the model's
+// output there predicts a scored token) or other text. Two streams run through
+// the layers: fp, the residual stream of the unquantized model, and exposed, that of
+// the quantized model up to here.
+//
+// Sites name where linears read their input: qkv, o, gate_up, down. Token
+// weights come from the gradient at the output of o_proj for qkv and o, of down_proj
+// for gate_up and down, as in MBQ.
+//
+// Scaling factors are s = max(mᵅ, 1e-4) / sqrt(max s · min s), with m the mean
+// magnitude of each input channel; they divide activations and multiply weight
+// columns.
+//
+// Sums over tokens are float64. Sums over samples are taken in sample order from
+// per-sample values, so that no grouping into batches or workers changes a bit.
+package tlq

@@ -1,0 +1,82 @@
+package tlq
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ErrNotBuilt is wrapped by the errors of settings that the package knows but
+// does not implement yet.
+var ErrNotBuilt = errors.New("known but not built yet")
+
+// Event reports something that a reader of results should know although the work
+// went on: a fallback that was asked for, a selection without information.
+type Event struct {
+	Kind string `json:"kind"` // what happened, one word or two joined by "-"
+	Text string `json:"text"` // where, and the numbers
+}
+
+// event makes an Event with a formatted text.
+func event(kind, format string, args ...any) Event {
+	return Event{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
+// oneOf checks that value is in the list.
+func oneOf[S ~string](field string, value S, valid ...S) error {
+	if slices.Contains(valid, value) {
+		return nil
+	}
+	return fmt.Errorf("tlq: %s is %q; expected %s", field, value, choices(string(value), stringsOf(valid)))
+}
+
+func stringsOf[S ~string](list []S) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
+}
+
+// choices lists the valid names and, where one is near, points to it.
+func choices(name string, valid []string) string {
+	text := "one of " + strings.Join(valid, ", ")
+	if best, ok := nearest(name, valid); ok {
+		text += fmt.Sprintf(" (did you mean %q?)", best)
+	}
+	return text
+}
+
+// nearest returns the name with the smallest edit distance, if that is small
+// enough to be a slip.
+func nearest(name string, valid []string) (string, bool) {
+	best, distance := "", max(2, len(name)/3)+1
+	for _, v := range valid {
+		if d := editDistance(strings.ToLower(name), v); d < distance {
+			best, distance = v, d
+		}
+	}
+	return best, best != ""
+}
+
+// editDistance is Levenshtein's distance in bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substitute := diagonal
+			if a[i] != b[j] {
+				substitute++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

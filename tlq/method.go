@@ -1,0 +1,366 @@
+package tlq
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// Method is a quantization method as plain data: which tokens count, on which
+// path inputs are taken, what is searched, how weights are rounded. The methods
+// of the literature are the values listed by [Methods]; another value is another
+// method. All fields must be set; there are no hidden defaults.
+type Method struct {
+	Name     string   `json:"name"`
+	Title    string   `json:"title"` // for tables and figures
+	Paper    string   `json:"paper"` // where it is described
+	Tokens   Tokens   `json:"tokens"`
+	Path     Path     `json:"path"`
+	Search   Search   `json:"search"`
+	Rotate   Rotate   `json:"rotate"`
+	Rounding Rounding `json:"rounding"`
+	After    After    `json:"after"`
+}
+
+// Tokens says which tokens enter the search objective and with which weight.
+//
+// Vision tokens are selected within pools by their importance. The weights of the
+// selected are scaled so that together they weigh what all tokens of their
+// modality in the pool weighed before the selection: their number times the
+// modality's mass. With Keep 1 and Weight hard every token then weighs exactly
+// its modality's mass, which is MBQ.
+type Tokens struct {
+	// Importance ranks tokens for the selection: the name of an [Importance].
+	Importance string `json:"importance"`
+	// Clip tames heavy tails of importance and weights, per sample.
+	Clip Clip `json:"clip"`
+	// Keep is the fraction of each pool that is selected, in (0, 1], rounded up.
+	Keep float64 `json:"keep"`
+	// Pool says which tokens compete.
+	Pool Pool `json:"pool"`
+	// Weight of the selected tokens before scaling: "hard" (all alike),
+	// "importance" (by the same values as the selection), or the name of another
+	// [Importance].
+	Weight string `json:"weight"`
+	// Mass of a modality relative to answer tokens.
+	Mass Mass `json:"mass"`
+	// Floor of the mass over layers.
+	Floor Floor `json:"floor"`
+	// Answers says how answer tokens take part.
+	Answers Role `json:"answers"`
+	// Text says how other text takes part.
+	Text Role `json:"text"`
+	// Means says over which tokens the channel means m are taken.
+	Means Means `json:"means"`
+	// Control turns the method into a control of itself.
+	Control Control `json:"control"`
+}
+
+// Clip is a bound on importance values.
+type Clip string
+
+// Clips.
+const (
+	ClipNone Clip = "none"
+	// ClipIQR lowers values above Q3 + 1.5·(Q3 − Q1) to that bound. Quartiles are
+	// taken over the sample's tokens in the pool and interpolated linearly between
+	// order statistics at (n−1)·p (numpy's default).
+	ClipIQR Clip = "iqr"
+)
+
+// Pool is the set of tokens that compete for selection.
+type Pool string
+
+// Pools.
+const (
+	PoolSample   Pool = "sample"   // all pooled tokens of one sample
+	PoolModality Pool = "modality" // the tokens of one modality of one sample
+	PoolGlobal   Pool = "global"   // all pooled tokens of all samples
+)
+
+// Weights that are not an importance's name.
+const (
+	WeightHard       = "hard"
+	WeightImportance = "importance"
+)
+
+// Mass is the weight of a modality's tokens relative to answer tokens, which
+// weigh 1.
+type Mass string
+
+// Masses.
+const (
+	MassFlat Mass = "flat" // 1
+	// MassRatio is MBQ's: mean|g| over the modality's tokens divided by that over
+	// answer tokens, per layer and site, samples counting alike.
+	MassRatio Mass = "ratio"
+)
+
+// Floor is a lower bound on a modality's mass.
+type Floor string
+
+// Floors.
+const (
+	FloorNone   Floor = "none"
+	FloorMedian Floor = "median" // the median over layers (MBQ)
+)
+
+// Role says how a modality takes part in the objective.
+type Role string
+
+// Roles.
+const (
+	RoleDrop  Role = "drop"  // weight 0
+	RoleKeep  Role = "keep"  // all tokens, weight 1
+	RoleRatio Role = "ratio" // all tokens, weighing their gradient ratio as vision tokens do under MassRatio
+	RolePool  Role = "pool"  // selected within pools, as vision tokens are
+)
+
+// Means is the set of tokens that channel means are taken over.
+type Means string
+
+// Token sets for channel means.
+const (
+	MeansAll  Means = "all"  // all real tokens
+	MeansKept Means = "kept" // the tokens of the token-level calibration set
+)
+
+// Control replaces the selection by one that should do worse if the method's
+// reasons are right.
+type Control string
+
+// Controls. A random selection is the importance "random".
+const (
+	ControlNone     Control = "none"
+	ControlLeast    Control = "least"    // select the least important tokens
+	ControlShuffled Control = "shuffled" // permute importance among the tokens of a modality of a sample
+)
+
+// Path says where the search takes its inputs and its targets from.
+type Path struct {
+	// Expose is how far inputs follow the quantized inference path.
+	Expose Expose `json:"expose"`
+	// Target is the path whose output the quantized module should reproduce.
+	Target Target `json:"target"`
+}
+
+// Expose is how far inputs follow the quantized inference path.
+type Expose string
+
+// Exposures.
+const (
+	ExposeNone  Expose = "none"  // inputs of the unquantized model
+	ExposeLayer Expose = "layer" // all earlier layers quantized
+	ExposeGroup Expose = "group" // all earlier layers and all earlier groups of this layer quantized
+)
+
+// Target is the path of the search's target.
+type Target string
+
+// Targets.
+const (
+	TargetFP   Target = "fp"   // the unquantized module on the unquantized path's input
+	TargetSame Target = "same" // the unquantized module on the same input as the quantized one
+)
+
+// Search says how scaling factors are found.
+type Search struct {
+	Kind SearchKind `json:"kind"`
+	// Points is the number of exponents α = k/Points, k = 0 … Points−1.
+	Points int `json:"points"`
+	// Metric is the error of a token.
+	Metric Metric `json:"metric"`
+	// Inspect is the output at which errors are measured.
+	Inspect Inspect `json:"inspect"`
+	// Sites that are searched; the others are rounded unscaled.
+	Sites []models.Site `json:"sites"`
+}
+
+// SearchKind is a way of finding scaling factors.
+type SearchKind string
+
+// Search kinds.
+const (
+	SearchNone   SearchKind = "none"   // no scaling
+	SearchSmooth SearchKind = "smooth" // SmoothQuant's closed form
+	SearchGrid   SearchKind = "grid"   // the first strict minimum over the exponents
+)
+
+// Metric is the error of a token, summed over channels.
+type Metric string
+
+// Metrics.
+const (
+	MAE Metric = "mae" // Σ|e|
+	MSE Metric = "mse" // Σe²
+)
+
+// Inspect is the output at which the search measures errors.
+type Inspect string
+
+// Inspected outputs.
+const (
+	// InspectBlock is the attention's output for qkv, the MLP's for gate_up and
+	// the linear's own for o and down; linears behind the searched ones stay
+	// unquantized.
+	InspectBlock  Inspect = "block"
+	InspectLinear Inspect = "linear" // the output of the searched linears themselves
+)
+
+// Rotate is an orthogonal transform of the residual stream before everything
+// else.
+type Rotate string
+
+// Rotations.
+const (
+	RotateNone     Rotate = "none"
+	RotateHadamard Rotate = "hadamard"
+)
+
+// Rounding says how scaled weights are rounded.
+type Rounding struct {
+	Kind RoundingKind `json:"kind"`
+}
+
+// RoundingKind is a rounding algorithm.
+type RoundingKind string
+
+// Rounding algorithms.
+const (
+	RoundNearest RoundingKind = "nearest"
+	RoundGPTQ    RoundingKind = "gptq"
+	RoundGPTAQ   RoundingKind = "gptaq"
+)
+
+// After is what is tuned once weights are rounded.
+type After string
+
+// Tunings.
+const (
+	AfterNone         After = "none"
+	AfterNormTweaking After = "norm-tweaking"
+)
+
+// ParseMethod reads a method from JSON strictly: unknown and repeated keys,
+// wrong types and trailing text are errors, and so are invalid values. own lists
+// importances beside the built-in ones.
+func ParseMethod(data []byte, own ...Importance) (Method, error) {
+	var m Method
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&m); err != nil {
+		return Method{}, fmt.Errorf("tlq: method: %w; expected an object with the keys %v", err, methodKeys())
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Method{}, errors.New("tlq: method: text follows the JSON object; expected one object")
+	}
+	return m, m.Validate(own...)
+}
+
+// Validate checks every field and lists the valid values of the first bad one.
+// own lists importances beside the built-in ones. A valid method may still ask
+// for something that is not built yet: see [Method.Built].
+func (m Method) Validate(own ...Importance) error {
+	if m.Name == "" {
+		return errors.New("tlq: method without a name; expected a short word such as \"tlq\"")
+	}
+	if err := m.validate(own); err != nil {
+		return fmt.Errorf("method %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+func (m Method) validate(own []Importance) error {
+	return firstError(
+		m.Tokens.validate(own),
+		oneOf("path.expose", m.Path.Expose, ExposeNone, ExposeLayer, ExposeGroup),
+		oneOf("path.target", m.Path.Target, TargetFP, TargetSame),
+		m.Search.validate(),
+		oneOf("rotate", m.Rotate, RotateNone, RotateHadamard),
+		oneOf("rounding.kind", m.Rounding.Kind, RoundNearest, RoundGPTQ, RoundGPTAQ),
+		oneOf("after", m.After, AfterNone, AfterNormTweaking),
+	)
+}
+
+func (t Tokens) validate(own []Importance) error {
+	names := importanceNames(own)
+	if !(t.Keep > 0 && t.Keep <= 1) {
+		return fmt.Errorf("tlq: tokens.keep is %v; expected a fraction above 0, at most 1", t.Keep)
+	}
+	return firstError(
+		oneOf("tokens.importance", t.Importance, names...),
+		oneOf("tokens.clip", t.Clip, ClipNone, ClipIQR),
+		oneOf("tokens.pool", t.Pool, PoolSample, PoolModality, PoolGlobal),
+		oneOf("tokens.weight", t.Weight, append([]string{WeightHard, WeightImportance}, names...)...),
+		oneOf("tokens.mass", t.Mass, MassFlat, MassRatio),
+		oneOf("tokens.floor", t.Floor, FloorNone, FloorMedian),
+		oneOf("tokens.answers", t.Answers, RoleKeep, RolePool),
+		oneOf("tokens.text", t.Text, RoleDrop, RoleKeep, RoleRatio, RolePool),
+		oneOf("tokens.means", t.Means, MeansAll, MeansKept),
+		oneOf("tokens.control", t.Control, ControlNone, ControlLeast, ControlShuffled),
+	)
+}
+
+func (s Search) validate() error {
+	if s.Points < 1 || s.Points > 1000 {
+		return fmt.Errorf("tlq: search.points is %d; expected 1 to 1000", s.Points)
+	}
+	for i, site := range s.Sites {
+		if err := oneOf("search.sites", site, models.Sites()...); err != nil {
+			return err
+		}
+		for _, other := range s.Sites[:i] {
+			if site == other {
+				return fmt.Errorf("tlq: search.sites names %q twice", site)
+			}
+		}
+	}
+	return firstError(
+		oneOf("search.kind", s.Kind, SearchNone, SearchSmooth, SearchGrid),
+		oneOf("search.metric", s.Metric, MAE, MSE),
+		oneOf("search.inspect", s.Inspect, InspectBlock, InspectLinear),
+	)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Built reports whether everything that m asks for is implemented. The error
+// wraps [ErrNotBuilt] and names the setting.
+func (m Method) Built(own ...Importance) error {
+	missing := func(field string, value any) error {
+		return fmt.Errorf("tlq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
+	}
+	switch {
+	case m.Search.Kind == SearchSmooth:
+		return missing("search.kind", m.Search.Kind)
+	case m.Search.Kind == SearchGrid && m.Search.Inspect != InspectBlock:
+		return missing("search.inspect", m.Search.Inspect)
+	case m.Rotate != RotateNone:
+		return missing("rotate", m.Rotate)
+	case m.Rounding.Kind != RoundNearest:
+		return missing("rounding.kind", m.Rounding.Kind)
+	case m.After != AfterNone:
+		return missing("after", m.After)
+	}
+	for _, name := range []string{m.Tokens.Importance, m.Tokens.Weight} {
+		if imp, err := findImportance(name, own); err == nil && imp.Score == nil {
+			return missing("importance", name)
+		}
+	}
+	return nil
+}
+
+// NeedsTokens reports whether m uses a token-level calibration set at all:
+// whether the stages before [Calibration.CalibrateLayer] are needed.
+func (m Method) NeedsTokens() bool { return m.Search.Kind == SearchGrid }

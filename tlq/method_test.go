@@ -1,0 +1,147 @@
+package tlq
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/tlqlab/tlqlab/models"
+)
+
+func mustFind(t testing.TB, name string) Method {
+	t.Helper()
+	m, err := FindMethod(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestMethodsAreValidAndBuilt(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range Methods() {
+		if err := m.Validate(); err != nil {
+			t.Error(err)
+		}
+		if err := m.Built(); err != nil {
+			t.Error(err)
+		}
+		if m.Title == "" || m.Paper == "" || names[m.Name] {
+			t.Errorf("method %q: title, paper or a name of its own is missing", m.Name)
+		}
+		names[m.Name] = true
+		data, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseMethod(data)
+		if err != nil || !reflect.DeepEqual(back, m) {
+			t.Errorf("%s: JSON round trip gave %+v, %v", m.Name, back, err)
+		}
+	}
+	if !strings.Contains(mustFind(t, "tlq").Title, "reconstruction") {
+		t.Error("TLQ is not labelled a reconstruction")
+	}
+}
+
+func TestFindMethod(t *testing.T) {
+	_, err := FindMethod("tql")
+	if err == nil || !strings.Contains(err.Error(), "rtn, tlq") || !strings.Contains(err.Error(), `did you mean "tlq"`) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := FindMethod("something-else"); err == nil || strings.Contains(err.Error(), "did you mean") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestParseMethodIsStrict(t *testing.T) {
+	data, _ := json.Marshal(mustFind(t, "tlq"))
+	good := string(data)
+	for name, text := range map[string]string{
+		"unknown key": strings.Replace(good, `"keep"`, `"keeps"`, 1),
+		"wrong type":  strings.Replace(good, `"keep":0.25`, `"keep":"0.25"`, 1),
+		"bad value":   strings.Replace(good, `"mae"`, `"rmse"`, 1),
+		"missing key": strings.Replace(good, `"metric":"mae",`, ``, 1),
+		"trailing":    good + "{}",
+		"empty":       "",
+	} {
+		if text == good {
+			t.Fatalf("%s: the replacement did nothing", name)
+		}
+		if _, err := ParseMethod([]byte(text)); err == nil || !strings.Contains(err.Error(), "expected") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestValidateListsValues(t *testing.T) {
+	m := mustFind(t, "tlq")
+	m.Tokens.Pool = "modalty"
+	err := m.Validate()
+	for _, want := range []string{"method tlq", "tokens.pool", `"modalty"`, "sample, modality, global", `did you mean "modality"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: does not contain %q", err, want)
+		}
+	}
+	own := Importance{Name: "mine", Score: func(v *TokenView) []float32 { return v.Gradient }}
+	m = mustFind(t, "tlq")
+	m.Tokens.Importance = "mine"
+	if m.Validate() == nil || m.Validate(own) != nil {
+		t.Error("a user's importance is valid exactly where it is given")
+	}
+}
+
+func TestSet(t *testing.T) {
+	m := mustFind(t, "tlq")
+	for _, s := range []string{
+		"tokens.keep=0.5", "tokens.importance=gradient", "search.points=10", "search.sites=qkv,down", "path.expose=none", "title=TLQ = mine",
+	} {
+		if err := m.Set(s); err != nil {
+			t.Error(err)
+		}
+	}
+	if m.Tokens.Keep != 0.5 || m.Tokens.Importance != "gradient" || m.Search.Points != 10 || m.Path.Expose != ExposeNone || m.Title != "TLQ = mine" ||
+		!reflect.DeepEqual(m.Search.Sites, []models.Site{models.QKV, models.Down}) {
+		t.Errorf("got %+v", m)
+	}
+	before := m
+	for s, want := range map[string]string{
+		"tokens.keep":       "KEY=VALUE",
+		"tokens.keeep=1":    `did you mean "tokens.keep"`,
+		"tokens=1":          "expected one setting inside it",
+		"search.points=1.5": "an integer",
+		"search.points=":    "an integer",
+		"tokens.keep=NaN":   "a number",
+		"tokens.keep=0,5":   "a number",
+		"name.x=1":          "unknown setting",
+		"=1":                "unknown setting",
+	} {
+		if err := m.Set(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", s, err, want)
+		}
+	}
+	if !reflect.DeepEqual(m, before) {
+		t.Error("a refused setting changed the method")
+	}
+}
+
+// Every value that is known but not built says so.
+func TestNotBuilt(t *testing.T) {
+	for _, s := range []string{
+		"search.kind=smooth", "rotate=hadamard", "rounding.kind=gptq", "rounding.kind=gptaq", "after=norm-tweaking",
+		"tokens.importance=attention", "tokens.weight=integrated",
+	} {
+		m := mustFind(t, "tlq")
+		if err := m.Set(s); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Validate(); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+		if err := m.Built(); !errors.Is(err, ErrNotBuilt) {
+			t.Errorf("%s: got %v", s, err)
+		}
+	}
+}
