@@ -1,7 +1,6 @@
 package safetensors
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -98,21 +97,19 @@ func OpenDir(dir string) (*File, error) {
 
 // readIndex returns the weight map (tensor name to file name) of an index file.
 func readIndex(text []byte) (map[string]string, error) {
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
+	weightMap, err := newHeaderParser(text).index()
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, fmt.Errorf("not an index of shards: %w", err)
-	}
-	if len(index.WeightMap) == 0 {
+	if len(weightMap) == 0 {
 		return nil, errors.New("weight_map is missing or empty; expected tensor names with their files")
 	}
-	for name, shard := range index.WeightMap {
-		if !filepath.IsLocal(shard) {
-			return nil, fmt.Errorf("tensor %q: shard %q lies outside the folder", name, shard)
+	for _, name := range slices.Sorted(maps.Keys(weightMap)) {
+		if !filepath.IsLocal(weightMap[name]) {
+			return nil, fmt.Errorf("tensor %q: shard %q lies outside the folder", name, weightMap[name])
 		}
 	}
-	return index.WeightMap, nil
+	return weightMap, nil
 }
 
 // openShards opens every shard of the weight map. The File is never nil, so that
@@ -200,9 +197,11 @@ func nearest(name string, names []string, n int) []string {
 		name string
 		d    int
 	}
-	all := make([]scored, len(names))
-	for i, other := range names {
-		all[i] = scored{other, editDistance(name, other)}
+	var all []scored
+	for _, other := range names {
+		if len(name)*len(other) < 1<<20 { // names that long are no slip of the finger
+			all = append(all, scored{other, editDistance(name, other)})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b scored) int { return a.d - b.d })
 	var out []string
@@ -210,7 +209,7 @@ func nearest(name string, names []string, n int) []string {
 		out = append(out, s.name)
 	}
 	if out == nil {
-		return []string{"none, the checkpoint is empty"}
+		return []string{"none"}
 	}
 	return out
 }

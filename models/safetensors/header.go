@@ -44,11 +44,10 @@ func readHeader(data []byte) (*header, error) {
 	if len(text) == 0 || text[0] != '{' {
 		return nil, errors.New("the header does not begin with '{'")
 	}
-	p := headerParser{dec: json.NewDecoder(bytes.NewReader(text))}
-	p.dec.UseNumber()
+	p := newHeaderParser(text)
 	h, err := p.header()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("header: %w", err)
 	}
 	if err := h.place(p.ranges, body); err != nil {
 		return nil, err
@@ -101,17 +100,23 @@ type headerParser struct {
 	ranges map[string][2]uint64 // data_offsets by tensor name
 }
 
+func newHeaderParser(text []byte) *headerParser {
+	p := &headerParser{dec: json.NewDecoder(bytes.NewReader(text)), ranges: map[string][2]uint64{}}
+	p.dec.UseNumber()
+	return p
+}
+
+// header reads the whole header and leaves the byte ranges in p.ranges.
 func (p *headerParser) header() (*header, error) {
 	h := &header{metadata: map[string]string{}}
-	p.ranges = map[string][2]uint64{}
 	seen := map[string]bool{}
 	err := p.object(func(key string) error {
 		if seen[key] {
-			return fmt.Errorf("the header names %q twice", key)
+			return fmt.Errorf("names %q twice", key)
 		}
 		seen[key] = true
 		if key == metadataKey {
-			return p.metadata(h.metadata)
+			return p.strings(metadataKey, h.metadata)
 		}
 		t, err := p.tensor(key)
 		if err != nil {
@@ -123,16 +128,46 @@ func (p *headerParser) header() (*header, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.dec.Token(); err != io.EOF {
-		return nil, errors.New("the header goes on after its closing brace")
-	}
-	return h, nil
+	return h, p.end()
 }
 
-func (p *headerParser) metadata(m map[string]string) error {
+// index reads the whole of an index of shards and returns its weight map.
+func (p *headerParser) index() (map[string]string, error) {
+	weightMap := map[string]string{}
+	err := p.object(func(key string) error {
+		if key == "weight_map" {
+			return p.strings(key, weightMap)
+		}
+		return p.skip()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return weightMap, p.end()
+}
+
+// end checks that nothing but white space follows.
+func (p *headerParser) end() error {
+	if _, err := p.dec.Token(); err != io.EOF {
+		return errors.New("text follows the closing brace")
+	}
+	return nil
+}
+
+// skip passes over one value.
+func (p *headerParser) skip() error {
+	var value json.RawMessage
+	if err := p.dec.Decode(&value); err != nil {
+		return fmt.Errorf("no valid JSON: %w", err)
+	}
+	return nil
+}
+
+// strings reads an object of strings into m.
+func (p *headerParser) strings(what string, m map[string]string) error {
 	return p.object(func(key string) error {
 		if _, twice := m[key]; twice {
-			return fmt.Errorf("%s names %q twice", metadataKey, key)
+			return fmt.Errorf("%s names %q twice", what, key)
 		}
 		tok, err := p.token()
 		if err != nil {
@@ -140,13 +175,14 @@ func (p *headerParser) metadata(m map[string]string) error {
 		}
 		s, ok := tok.(string)
 		if !ok {
-			return fmt.Errorf("%s: the value of %q is %v, expected a string", metadataKey, key, tok)
+			return fmt.Errorf("%s: the value of %q is %v, expected a string", what, key, tok)
 		}
 		m[key] = s
 		return nil
 	})
 }
 
+// tensor reads one tensor's entry.
 func (p *headerParser) tensor(name string) (Tensor, error) {
 	t := Tensor{Name: name}
 	seen := map[string]bool{}
@@ -155,45 +191,7 @@ func (p *headerParser) tensor(name string) (Tensor, error) {
 			return fmt.Errorf("names %q twice", key)
 		}
 		seen[key] = true
-		switch key {
-		case "dtype":
-			tok, err := p.token()
-			if err != nil {
-				return err
-			}
-			s, ok := tok.(string)
-			if !ok {
-				return fmt.Errorf("dtype is %v, expected a string", tok)
-			}
-			t.DType = s
-		case "shape":
-			sides, err := p.numbers("shape")
-			if err != nil {
-				return err
-			}
-			t.Shape = make([]int, len(sides))
-			for i, d := range sides {
-				if uint64(int(d)) != d || int(d) < 0 {
-					return fmt.Errorf("shape %v is larger than any file", sides)
-				}
-				t.Shape[i] = int(d)
-			}
-		case "data_offsets":
-			r, err := p.numbers("data_offsets")
-			if err != nil {
-				return err
-			}
-			if len(r) != 2 {
-				return fmt.Errorf("data_offsets has %d numbers, expected 2", len(r))
-			}
-			p.ranges[name] = [2]uint64(r)
-		default:
-			var skip json.RawMessage
-			if err := p.dec.Decode(&skip); err != nil {
-				return fmt.Errorf("the header is no valid JSON: %w", err)
-			}
-		}
-		return nil
+		return p.field(&t, key)
 	})
 	for _, key := range []string{"dtype", "shape", "data_offsets"} {
 		if err == nil && !seen[key] {
@@ -201,6 +199,46 @@ func (p *headerParser) tensor(name string) (Tensor, error) {
 		}
 	}
 	return t, err
+}
+
+// field reads the value of one key of a tensor's entry.
+func (p *headerParser) field(t *Tensor, key string) error {
+	switch key {
+	case "dtype":
+		tok, err := p.token()
+		if err != nil {
+			return err
+		}
+		s, ok := tok.(string)
+		if !ok {
+			return fmt.Errorf("dtype is %v, expected a string", tok)
+		}
+		t.DType = s
+	case "shape":
+		sides, err := p.numbers(key)
+		if err != nil {
+			return err
+		}
+		t.Shape = make([]int, len(sides))
+		for i, d := range sides {
+			if uint64(int(d)) != d || int(d) < 0 {
+				return fmt.Errorf("shape %v is larger than any file", sides)
+			}
+			t.Shape[i] = int(d)
+		}
+	case "data_offsets":
+		r, err := p.numbers(key)
+		if err != nil {
+			return err
+		}
+		if len(r) != 2 {
+			return fmt.Errorf("data_offsets has %d numbers, expected 2", len(r))
+		}
+		p.ranges[t.Name] = [2]uint64(r)
+	default: // the format allows further keys
+		return p.skip()
+	}
+	return nil
 }
 
 // object reads an object and calls value for each key; value consumes the value.
@@ -260,7 +298,7 @@ func (p *headerParser) token() (json.Token, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the header is no valid JSON: %w", err)
+		return nil, fmt.Errorf("no valid JSON: %w", err)
 	}
 	return tok, nil
 }
