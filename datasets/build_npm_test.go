@@ -18,16 +18,12 @@ func TestBuildReproducesPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if out := os.Getenv("TLQ_PACK_OUT"); out != "" {
-		dir = out
-	} else {
-		catalogue, err := os.ReadFile(filepath.Join(committed, catalogueFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, catalogueFile), catalogue, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	catalogue, err := os.ReadFile(filepath.Join(committed, catalogueFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, catalogueFile), catalogue, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	var tarballs []string
 	for _, name := range []string{"google", "twitter"} {

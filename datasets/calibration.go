@@ -3,7 +3,6 @@ package datasets
 import (
 	"fmt"
 	"iter"
-	"strings"
 )
 
 // CalibrationSamples is the size of a calibration set when none is given.
@@ -17,7 +16,7 @@ func Calibrations() []string { return []string{"default"} }
 //
 // "default": task emoji and task scene in turn, one question each; a scene sample
 // has a board of its own and its question kinds take turns; emoji with names of
-// several words are passed over, so that answers stay at one to three tokens.
+// several words or of more than seven letters are passed over, so that answers stay at about one to three tokens.
 func Calibration(name string, seed uint64, n int) iter.Seq2[Example, error] {
 	if n == 0 {
 		n = CalibrationSamples
@@ -30,9 +29,9 @@ func Calibration(name string, seed uint64, n int) iter.Seq2[Example, error] {
 		if err != nil {
 			return Example{}, err
 		}
-		example, err := calibrationSample(p, seed^calibrationSalt, i)
+		example, draw := calibrationSample(p, seed^calibrationSalt, i)
 		example.ID = fmt.Sprintf("calibration-%s-%d-%d", name, seed, i)
-		return example, err
+		return example.with(draw)
 	})
 }
 
@@ -40,15 +39,10 @@ func Calibration(name string, seed uint64, n int) iter.Seq2[Example, error] {
 const calibrationSalt = 0x63616c6962726174
 
 // calibrationSample is sample i of the default set.
-func calibrationSample(p *pack, seed uint64, i int) (Example, error) {
+func calibrationSample(p *pack, seed uint64, i int) (Example, artwork) {
 	if i%2 == 1 {
 		number := i / 2
-		return sceneExample(p, Train, seed, number*int(questionKinds)+number%int(questionKinds))
+		return askScene(p, Train, seed, number*int(questionKinds)+number%int(questionKinds))
 	}
-	for try := i * 1000; ; try++ { // a kind or more of single words lies within any 1000
-		example, err := emojiExample(p, Train, seed, try)
-		if err != nil || !strings.Contains(example.Answers[0], " ") {
-			return example, err
-		}
-	}
+	return askEmojiOf(p, p.short, Train, seed, i/2)
 }

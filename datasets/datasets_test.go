@@ -1,26 +1,338 @@
 package datasets
 
 import (
+	"fmt"
+	"image"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 )
 
-// TestSheets writes contact sheets to $TLQ_SHEETS for looking at them.
+// testPack opens the committed pack.
+func testPack(t testing.TB) *pack {
+	t.Helper()
+	p, err := builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// take collects examples.
+func take(t testing.TB, task Task, split Split, seed uint64, n int) []Example {
+	t.Helper()
+	var all []Example
+	for e, err := range task.Examples(split, seed, n) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	if len(all) != n {
+		t.Fatalf("%d examples, want %d", len(all), n)
+	}
+	return all
+}
+
+func equalPictures(a, b image.Image) bool {
+	return slices.Equal(a.(*image.RGBA).Pix, b.(*image.RGBA).Pix)
+}
+
+func TestSplitsAreDisjoint(t *testing.T) {
+	p := testPack(t)
+	owner := map[pair]Split{}
+	for _, s := range Splits() {
+		for _, boards := range []bool{false, true} {
+			for _, c := range p.pools[s][boards] {
+				for _, v := range c.vendors {
+					at := pair{c.concept, v}
+					if other, ok := owner[at]; ok && other != s {
+						t.Errorf("%s of %s belongs to %s and %s", p.index.Concepts[c.concept].Name, p.index.Vendors[v].Name, other, s)
+					}
+					owner[at] = s
+				}
+			}
+		}
+	}
+	want := len(p.index.Concepts) * len(p.index.Vendors)
+	if len(owner) != want {
+		t.Errorf("%d pairs belong to a split, want all %d", len(owner), want)
+	}
+	if got := len(p.pools[Train][false]); got != len(p.index.Concepts) {
+		t.Errorf("%d concepts are seen in training, want all %d", got, len(p.index.Concepts))
+	}
+	n := len(p.index.Concepts)
+	near(t, "test concepts", len(p.pools[Test][false]), n, 0.23)
+	near(t, "tuning concepts", len(p.pools[Tuning][false]), n, 0.12)
+}
+
+// TestExamplesKeepToTheirSplit finds the vendor of every emoji example through its licence, and checks the pair's split.
+func TestExamplesKeepToTheirSplit(t *testing.T) {
+	p := testPack(t)
+	byID := map[string]Concept{}
+	for _, c := range p.index.Concepts {
+		byID[c.ID] = c
+	}
+	task, err := FindTask("emoji")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, split := range Splits() {
+		for _, e := range take(t, task, split, 2, 1500) {
+			vendor := slices.IndexFunc(p.index.Vendors, func(v Vendor) bool { return strings.HasPrefix(e.Licence, v.Title) })
+			if vendor < 0 {
+				t.Fatalf("%s: licence %q names no vendor", e.ID, e.Licence)
+			}
+			if got := SplitOf(byID[e.Source], vendor); got != split {
+				t.Fatalf("%s shows a picture of split %s", e.ID, got)
+			}
+		}
+		for i := range 500 {
+			b := newBoard(stream("scene board", split, 2, i), p.pools[split][true])
+			for cell, ok := range b.filled {
+				if at := b.cells[cell]; ok && SplitOf(p.index.Concepts[at.concept], at.vendor) != split {
+					t.Fatalf("board %d of %s shows a picture of another split", i, split)
+				}
+			}
+		}
+	}
+}
+
+func TestExamplesAreWellFormed(t *testing.T) {
+	for _, task := range Tasks() {
+		for _, split := range Splits() {
+			ids := map[string]bool{}
+			for _, e := range take(t, task, split, 4, 600) {
+				sorted := slices.Clone(e.Choices)
+				slices.Sort(sorted)
+				switch {
+				case ids[e.ID]:
+					t.Fatalf("%s appears twice", e.ID)
+				case e.Task != task.Name || e.Question == "" || e.Source == "" || e.Licence == "" || e.Attribute == "":
+					t.Fatalf("%s has an empty field: %+v", e.ID, e)
+				case len(e.Answers) != 1 || len(e.Choices) != choices || len(slices.Compact(sorted)) != choices:
+					t.Fatalf("%s: answers %q, choices %q: want one and four different ones", e.ID, e.Answers, e.Choices)
+				case !slices.Contains(e.Choices, e.Answers[0]):
+					t.Fatalf("%s: %q is not among %q", e.ID, e.Answers[0], e.Choices)
+				case len(strings.Fields(e.Answers[0])) > 3:
+					t.Fatalf("%s: answer %q has more than three words", e.ID, e.Answers[0])
+				}
+				ids[e.ID] = true
+				img := e.Images[0].(*image.RGBA)
+				if img.Bounds() != image.Rect(0, 0, canvas, canvas) || !img.Opaque() {
+					t.Fatalf("%s: picture %v, opaque %v", e.ID, img.Bounds(), img.Opaque())
+				}
+			}
+		}
+	}
+}
+
+// TestDeterminism makes examples in another order, beside each other, and compares everything.
+func TestDeterminism(t *testing.T) {
+	const n = 40
+	for _, task := range Tasks() {
+		first := take(t, task, Test, 9, n)
+		var wait sync.WaitGroup
+		for i := n - 1; i >= 0; i-- {
+			wait.Go(func() {
+				e, err := task.Example(Test, 9, i)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				w := first[i]
+				if e.ID != w.ID || e.Question != w.Question || e.Answers[0] != w.Answers[0] || !slices.Equal(e.Choices, w.Choices) || e.Source != w.Source || !equalPictures(e.Images[0], w.Images[0]) {
+					t.Errorf("%s differs when made alone", e.ID)
+				}
+			})
+		}
+		wait.Wait()
+		other := take(t, task, Test, 10, n)
+		same := 0
+		for i := range other {
+			if equalPictures(other[i].Images[0], first[i].Images[0]) {
+				same++
+			}
+		}
+		if same > 0 {
+			t.Errorf("%s: %d pictures are the same under another seed", task.Name, same)
+		}
+	}
+}
+
+func TestBoardsAreShared(t *testing.T) {
+	task, err := FindTask("scene")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := take(t, task, Tuning, 1, 8)
+	for i, e := range all {
+		first := all[i/4*4]
+		if e.Source != first.Source || !equalPictures(e.Images[0], first.Images[0]) {
+			t.Errorf("%s doesn't show the board of %s", e.ID, first.ID)
+		}
+	}
+	if all[0].Source == all[4].Source {
+		t.Errorf("examples 0 and 4 have one source %s", all[0].Source)
+	}
+}
+
+func TestPictures(t *testing.T) {
+	tasks := []string{"emoji", "scene"}
+	i := 0
+	for picture, err := range Pictures(tasks, 6) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := PictureAt(tasks, 6, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(picture.QA, again.QA) || !equalPictures(picture.Image, again.Image) {
+			t.Fatalf("picture %d differs when made alone", i)
+		}
+		if want := []int{2, 8}[i%2]; len(picture.QA) != want {
+			t.Errorf("picture %d has %d questions, want %d", i, len(picture.QA), want)
+		}
+		if i++; i == 20 {
+			break
+		}
+	}
+}
+
+func TestCalibration(t *testing.T) {
+	tasks, sources := map[string]int{}, map[string]int{}
+	n := 0
+	for e, err := range Calibration("default", 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks[e.Task]++
+		sources[e.Source]++
+		if strings.Contains(e.Answers[0], " ") && e.Task == "emoji" {
+			t.Errorf("%s: answer %q has several words", e.ID, e.Answers[0])
+		}
+		n++
+	}
+	if n != CalibrationSamples || tasks["emoji"] != n/2 || tasks["scene"] != n/2 {
+		t.Errorf("%d samples, %v; want %d, half of each task", n, tasks, CalibrationSamples)
+	}
+	if len(sources) != n {
+		t.Errorf("%d different sources in %d samples", len(sources), n)
+	}
+}
+
+func TestTexts(t *testing.T) {
+	p := testPack(t)
+	texts, err := Texts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, text := range texts {
+		known[text] = true
+	}
+	for _, c := range p.index.Concepts {
+		if !known[c.Name] || !known[c.Kind] {
+			t.Errorf("the corpus lacks %q or %q", c.Name, c.Kind)
+		}
+	}
+	for cell := range 16 {
+		if !known[cellName(cell)] {
+			t.Errorf("the corpus lacks %s", cellName(cell))
+		}
+	}
+}
+
+func TestUnknownNames(t *testing.T) {
+	first := func(name string) error {
+		for _, err := range Calibration(name, 1, 1) {
+			return err
+		}
+		return nil
+	}
+	_, taskErr := FindTask("scenes")
+	_, splitErr := ParseSplit("tests")
+	_, pictureErr := PictureAt([]string{"emoij"}, 1, 0)
+	_, noneErr := PictureAt(nil, 1, 0)
+	_, negativeErr := Tasks()[0].Example(Train, 1, -1)
+	_, badSplitErr := Tasks()[0].Example("testing", 1, 0)
+	_, zeroErr := Task{}.Example(Train, 1, 0)
+	for _, c := range []struct {
+		err  error
+		want []string
+	}{
+		{taskErr, []string{`"scenes"`, "emoji, scene", `did you mean "scene"`}},
+		{splitErr, []string{`"tests"`, "train, tuning, test", `did you mean "test"`}},
+		{pictureErr, []string{`"emoij"`, "emoji, scene", `did you mean "emoji"`}},
+		{noneErr, []string{"at least one"}},
+		{negativeErr, []string{"-1"}},
+		{badSplitErr, []string{"train, tuning, test"}},
+		{first("nothing like it"), []string{`"nothing like it"`, "default"}},
+		{zeroErr, []string{"FindTask"}},
+	} {
+		if c.err == nil {
+			t.Errorf("no error, want one with %q", c.want)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(c.err.Error(), want) {
+				t.Errorf("error %q lacks %q", c.err, want)
+			}
+		}
+	}
+	count := 0
+	for _, err := range Tasks()[0].Examples(Test, 1, -3) {
+		if count++; err == nil {
+			t.Error("a negative number of examples gave no error")
+		}
+	}
+	if count != 1 {
+		t.Errorf("a negative number of examples gave %d items, want the error alone", count)
+	}
+}
+
+func TestContactSheet(t *testing.T) {
+	for _, task := range Tasks() {
+		all := take(t, task, Test, 1, 5)
+		img, err := ContactSheet(all, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := image.Rect(0, 0, 3*sheetColumn+sheetMargin, 2*sheetRow+sheetMargin); img.Bounds() != want {
+			t.Errorf("sheet %v, want %v", img.Bounds(), want)
+		}
+		for i := range all { // the right answer stands in green below every picture, once
+			x, y := sheetMargin+i%3*sheetColumn, sheetMargin+i/3*sheetRow+canvas*sheetScale
+			green := 0
+			for row := y; row < y+sheetLines*sheetLine; row++ {
+				for column := x; column < x+canvas*sheetScale; column++ {
+					if img.RGBAAt(column, row) == sheetRight {
+						green++
+					}
+				}
+			}
+			if green == 0 {
+				t.Errorf("%s: no right answer in green", all[i].ID)
+			}
+		}
+	}
+	if _, err := ContactSheet(nil, 0); err == nil {
+		t.Error("an empty sheet gave no error")
+	}
+}
+
+// TestSheets writes contact sheets into $TLQ_SHEETS for looking at them.
 func TestSheets(t *testing.T) {
 	dir := os.Getenv("TLQ_SHEETS")
 	if dir == "" {
-		t.Skip("TLQ_SHEETS is not set")
+		t.Skip("TLQ_SHEETS is not set to a folder")
 	}
 	for _, task := range Tasks() {
 		for _, split := range Splits() {
-			var all []Example
-			for e, err := range task.Examples(split, 1, 24) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				all = append(all, e)
-			}
-			img, err := ContactSheet(all, 6)
+			img, err := ContactSheet(take(t, task, split, 1, 24), 6)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,14 +343,10 @@ func TestSheets(t *testing.T) {
 	}
 }
 
+// BenchmarkPictures counts training pictures per second; want > 1,500 on one core.
 func BenchmarkPictures(b *testing.B) {
 	for _, tasks := range [][]string{{"emoji"}, {"scene"}, {"emoji", "scene"}} {
-		b.Run(tasks[len(tasks)-1]+string(rune('0'+len(tasks))), func(b *testing.B) {
-			for i := range 4000 {
-				if _, err := PictureAt(tasks, 1, i); err != nil {
-					b.Fatal(err)
-				}
-			}
+		b.Run(strings.Join(tasks, "+"), func(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				if _, err := PictureAt(tasks, 1, i); err != nil {
@@ -46,6 +354,25 @@ func BenchmarkPictures(b *testing.B) {
 				}
 				i++
 			}
+			b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "pictures/s")
 		})
 	}
+}
+
+func ExampleTask_Examples() {
+	task, err := FindTask("scene")
+	if err != nil {
+		panic(err)
+	}
+	for e, err := range task.Examples(Test, 1, 4) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(e.Question, e.Answers[0], e.Choices)
+	}
+	// Output:
+	// What is at A1? sun [corn sun pineapple snake]
+	// Where is the pineapple? B2 [C1 B2 C2 D3]
+	// What is right of the pineapple? snake [corn sun snake moon]
+	// Count: sun 1 [2 4 3 1]
 }

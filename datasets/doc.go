@@ -8,7 +8,7 @@
 //
 // # Tasks
 //
-//   - emoji: one big emoji, "What is this?", four names of the same kind.
+//   - emoji: one big emoji, "What is this?", four names of things alike.
 //   - scene: a 4×4 board with 6 to 10 small emoji; the question names the place
 //     or the thing to look for: name, position, neighbour or count.
 //

@@ -21,38 +21,39 @@ const (
 	askKind = "What kind of thing is it?"
 )
 
-// emojiExample is example i of task emoji. Each pass over the split's concepts is
-// a permutation of them, so that n examples show as many concepts as n allows.
-func emojiExample(p *pack, split Split, seed uint64, i int) (Example, error) {
-	pool := p.pools[split][false]
+// askEmoji is the [asker] of task emoji.
+func askEmoji(p *pack, split Split, seed uint64, i int) (Example, artwork) {
+	return askEmojiOf(p, p.pools[split][false], split, seed, i)
+}
+
+// askEmojiOf asks for the name of a concept of the pool. Each pass over the pool
+// is a permutation, so that n examples show as many concepts as n allows.
+func askEmojiOf(p *pack, pool []pooled, split Split, seed uint64, i int) (Example, artwork) {
 	pass := i / len(pool)
 	order := stream("emoji order", split, seed, pass).Perm(len(pool))
 	chosen := pool[order[i%len(pool)]]
 	rng := stream("emoji", split, seed, i)
 	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
-	img, err := p.drawEmoji(rng, at)
-	if err != nil {
-		return Example{}, err
-	}
 	c := p.index.Concepts[at.concept]
-	return Example{
+	e := Example{
 		ID:        fmt.Sprintf("emoji-%s-%d-%d", split, seed, i),
 		Task:      "emoji",
-		Images:    []image.Image{img},
 		Question:  askName,
 		Answers:   []string{c.Name},
-		Choices:   shuffled(rng, c.Name, p.sameKind(rng, at.concept)),
+		Choices:   shuffled(rng, c.Name, p.distractors(rng, split, at.concept)),
 		Source:    c.ID,
 		Licence:   p.licence(at.vendor),
 		Attribute: c.Kind,
-	}, nil
+	}
+	return e, func() (*image.RGBA, error) { return p.drawEmoji(rng, at) }
 }
 
-// sameKind returns the names of choices−1 other concepts of the same kind.
-func (p *pack) sameKind(rng *rand.Rand, concept int) []string {
-	members := p.kinds[p.index.Concepts[concept].Kind]
-	names := make([]string, 0, choices-1)
-	for _, other := range sample(rng, members, choices) {
+// distractors returns the names of choices−1 other concepts of the concept's group.
+// The answer and its distractors thus come from one distribution: who knows which
+// concepts a split asks for still can't tell the answer from the choices.
+func (p *pack) distractors(rng *rand.Rand, split Split, concept int) []string {
+	names := make([]string, 0, choices)
+	for _, other := range sample(rng, p.groups[split][concept], choices) {
 		if other != concept && len(names) < choices-1 {
 			names = append(names, p.index.Concepts[other].Name)
 		}

@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/tlqlab/tlqlab/internal/root"
@@ -62,38 +62,17 @@ func ReadIndex() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	index := p.index
-	return &index, nil
+	return &Index{Version: p.index.Version, Vendors: slices.Clone(p.index.Vendors), Concepts: slices.Clone(p.index.Concepts)}, nil
 }
-
-// SplitOf says which split the pair (concept, vendor) belongs to; vendor counts Index.Vendors.
-//
-// The first eight bytes of a hash of the ID, as a fraction u of 1: u < 0.65 keeps
-// both vendors in Train, u < 0.88 puts one into Test, the rest one into Tuning; another bit of the hash says which vendor.
-func SplitOf(c Concept, vendor int) Split {
-	sum := sha256.Sum256([]byte("split of " + c.ID))
-	u := binary.BigEndian.Uint64(sum[:8]) >> 11 // 53 bits
-	apart := int(sum[8] & 1)
-	const one = 1 << 53
-	switch {
-	case u < one/100*65 || vendor != apart:
-		return Train
-	case u < one/100*88:
-		return Test
-	}
-	return Tuning
-}
-
-// pair is one picture: a concept of one vendor.
-type pair struct{ concept, vendor int }
 
 // pack is an opened pack. It is safe for use by several goroutines.
 type pack struct {
 	index Index
 	hash  [sha256.Size]byte // of index.json, which holds the hashes of the zip files
 
-	kinds  map[string][]int            // concepts of a kind
 	pools  map[Split]map[bool][]pooled // by split and by "on boards only"
+	groups map[Split]map[int][]int     // by split and concept: what its distractors are drawn from, itself included
+	short  []pooled                    // training concepts with a short name, for calibration
 	files  []map[string]*zip.File      // by vendor
 	full   [][]cached                  // [vendor][concept], pictureSize
 	small  [][]cached                  // [vendor][concept], boardEmoji
@@ -101,12 +80,6 @@ type pack struct {
 		once   sync.Once
 		kernel *kernel
 	}
-}
-
-// pooled is a concept with the vendors that a split may show.
-type pooled struct {
-	concept int
-	vendors []int
 }
 
 // cached is a picture decoded at its first use.
@@ -147,6 +120,9 @@ func openPack(dir string) (*pack, error) {
 	if err := decoder.Decode(&p.index); err != nil {
 		return nil, fmt.Errorf("datasets: %s: %w; run \"tlq data build\" to make it again", path, err)
 	}
+	if decoder.More() {
+		return nil, fmt.Errorf("datasets: %s: there is more after the index; run \"tlq data build\" to make it again", path)
+	}
 	if err := p.index.Validate(); err != nil {
 		return nil, fmt.Errorf("datasets: %s: %w; run \"tlq data build\" to make it again", path, err)
 	}
@@ -175,6 +151,11 @@ func (x *Index) Validate() error {
 	}
 	if len(x.Concepts) == 0 {
 		return fmt.Errorf("no concepts")
+	}
+	for _, v := range x.Vendors {
+		if v.File == "" || filepath.Base(v.File) != v.File {
+			return fmt.Errorf("vendor %q: file %q, want a name without a folder", v.Name, v.File)
+		}
 	}
 	ids, names := map[string]bool{}, map[string]bool{}
 	for i, c := range x.Concepts {
@@ -219,44 +200,6 @@ func (p *pack) checkFiles() error {
 			if p.files[v][c.ID+".png"] == nil {
 				return fmt.Errorf("datasets: %s has no picture %s.png of %q; run \"tlq data build\"", vendor.File, c.ID, c.Name)
 			}
-		}
-	}
-	return nil
-}
-
-// group fills kinds and pools, and checks that every question finds its distractors.
-func (p *pack) group() error {
-	p.kinds = map[string][]int{}
-	p.pools = map[Split]map[bool][]pooled{}
-	for _, s := range Splits() {
-		p.pools[s] = map[bool][]pooled{}
-	}
-	for i, c := range p.index.Concepts {
-		p.kinds[c.Kind] = append(p.kinds[c.Kind], i)
-		for _, s := range Splits() {
-			var vendors []int
-			for v := range p.index.Vendors {
-				if SplitOf(c, v) == s {
-					vendors = append(vendors, v)
-				}
-			}
-			if len(vendors) == 0 {
-				continue
-			}
-			p.pools[s][false] = append(p.pools[s][false], pooled{i, vendors})
-			if c.Board {
-				p.pools[s][true] = append(p.pools[s][true], pooled{i, vendors})
-			}
-		}
-	}
-	for kind, members := range p.kinds {
-		if len(members) < choices {
-			return fmt.Errorf("datasets: emoji pack: kind %q has %d concepts, a question needs %d", kind, len(members), choices)
-		}
-	}
-	for _, s := range Splits() {
-		if n := len(p.pools[s][true]); n < boardMost {
-			return fmt.Errorf("datasets: emoji pack: %d concepts for boards of split %s, want %d or more", n, s, boardMost)
 		}
 	}
 	return nil
@@ -316,11 +259,7 @@ func (p *pack) kernel(size int) *kernel {
 func (p *pack) licence(vendors ...int) string {
 	text := ""
 	for v, vendor := range p.index.Vendors {
-		shown := false
-		for _, w := range vendors {
-			shown = shown || v == w
-		}
-		if !shown {
+		if !slices.Contains(vendors, v) {
 			continue
 		}
 		if text != "" {

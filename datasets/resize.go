@@ -44,18 +44,18 @@ type kernel struct {
 // every machine. Taps outside the picture fall on its edge.
 func newKernel(from, to int) *kernel {
 	q := 2 * max(from, to) // t = p/q; pixel centres lie at halves
-	taps := 4
+	reach := 4
 	if from > to {
-		taps = (4*from + to - 1) / to
-		taps++ // the window need not begin at a pixel
+		reach = (4*from+to-1)/to + 1 // the window need not begin at a pixel
 	}
+	taps := min(reach, from)
 	k := &kernel{first: make([]int32, to), taps: taps, weights: make([]int64, to*taps)}
-	raw := make([]int64, taps)
+	raw := make([]int64, reach)
 	for i := range to {
 		// The output's centre in input pixels is (from·(2i+1) − to) / 2to; the window reaches 2·max(1, from/to).
 		left := floorDiv(from*(2*i+1)-to-2*q, 2*to) + 1
 		var sum int64
-		for n := range taps {
+		for n := range raw {
 			p := 2*to*(left+n) - from*(2*i+1) + to
 			raw[n] = cubic(int64(max(p, -p)), int64(q))
 			sum += raw[n]

@@ -145,7 +145,6 @@ func (b *board) lone() []int {
 
 // question is a QA with what its distractors are drawn from.
 type question struct {
-	kind      questionKind
 	QA                 // question and answer
 	alternate []string // all other choices that could stand beside the answer
 }
@@ -169,24 +168,24 @@ func (b *board) ask(p *pack, rng *rand.Rand, kind questionKind, n int) []questio
 		for _, c := range sample(rng, b.order, min(n, len(b.order))) {
 			cells := b.cellsOf(c)
 			cell := cells[rng.IntN(len(cells))]
-			all = append(all, question{kind, QA{"What is at " + cellName(cell) + "?", name(c)}, others(c)})
+			all = append(all, question{QA{"What is at " + cellName(cell) + "?", name(c)}, others(c)})
 		}
 	case askWhere:
 		lone := b.lone()
 		for _, c := range sample(rng, lone, min(n, len(lone))) {
 			cell := b.cellsOf(c)[0]
-			all = append(all, question{kind, QA{"Where is the " + name(c) + "?", cellName(cell)}, b.otherCells(cell)})
+			all = append(all, question{QA{"Where is the " + name(c) + "?", cellName(cell)}, b.otherCells(cell)})
 		}
 	case askNeighbour:
 		possible := b.neighbours()
 		for _, q := range sample(rng, possible, min(n, len(possible))) {
 			text := "What is " + directions[q.direction].words + " the " + name(q.from) + "?"
-			all = append(all, question{kind, QA{text, name(q.answer)}, others(q.from, q.answer)})
+			all = append(all, question{QA{text, name(q.answer)}, others(q.from, q.answer)})
 		}
 	case askCount:
 		for _, c := range sample(rng, b.counted[:], min(n, len(b.counted))) {
 			count := b.places[c]
-			all = append(all, question{kind, QA{"Count: " + name(c), strconv.Itoa(count)}, otherCounts(count)})
+			all = append(all, question{QA{"Count: " + name(c), strconv.Itoa(count)}, otherCounts(count)})
 		}
 	}
 	return all
@@ -249,29 +248,25 @@ func darken(img *image.RGBA, left, top int) {
 	}
 }
 
-// sceneExample is example i of task scene: question i%4 about board i/4, one of every kind per board.
-func sceneExample(p *pack, split Split, seed uint64, i int) (Example, error) {
+// askScene is the [asker] of task scene: question i%4 about board i/4, one of every kind per board.
+func askScene(p *pack, split Split, seed uint64, i int) (Example, artwork) {
 	number := i / int(questionKinds)
 	kind := questionKind(i % int(questionKinds))
-	rng := stream("scene board", split, seed, number)
-	b := newBoard(rng, p.pools[split][true])
-	img, err := b.draw(p, rng)
-	if err != nil {
-		return Example{}, err
-	}
-	rng = stream("scene question", split, seed, i)
+	brush := stream("scene board", split, seed, number)
+	b := newBoard(brush, p.pools[split][true])
+	rng := stream("scene question", split, seed, i)
 	q := b.ask(p, rng, kind, 1)[0]
-	return Example{
+	e := Example{
 		ID:        fmt.Sprintf("scene-%s-%d-%d", split, seed, i),
 		Task:      "scene",
-		Images:    []image.Image{img},
 		Question:  q.Question,
 		Answers:   []string{q.Answer},
 		Choices:   shuffled(rng, q.Answer, sample(rng, q.alternate, choices-1)),
 		Source:    fmt.Sprintf("board-%s-%d-%d", split, seed, number),
 		Licence:   p.licence(b.vendors()...),
 		Attribute: kind.String(),
-	}, nil
+	}
+	return e, func() (*image.RGBA, error) { return b.draw(p, brush) }
 }
 
 // vendors lists the vendors shown, with repetitions.

@@ -53,7 +53,23 @@ type Task struct {
 	Measures string  `json:"measures"` // what a good score shows, and which benchmark it resembles
 	Chance   float64 `json:"chance"`   // accuracy of blind guessing, 0..1
 
-	example func(p *pack, split Split, seed uint64, i int) (Example, error)
+	ask asker
+}
+
+// asker makes example i without its picture, and the function that draws it.
+type asker func(p *pack, split Split, seed uint64, i int) (Example, artwork)
+
+// artwork draws a picture; it may be called once.
+type artwork func() (*image.RGBA, error)
+
+// with draws the example's picture.
+func (e Example) with(draw artwork) (Example, error) {
+	img, err := draw()
+	if err != nil {
+		return Example{}, err
+	}
+	e.Images = []image.Image{img}
+	return e, nil
 }
 
 // Tasks returns all tasks in their fixed order.
@@ -61,13 +77,13 @@ func Tasks() []Task {
 	return []Task{
 		{
 			Name: "emoji", Title: "Emoji naming", Chance: 0.25,
-			Measures: "naming one picture of a vendor that was not seen for this concept, among four names of one kind",
-			example:  emojiExample,
+			Measures: "naming one picture of a vendor that was not seen for this concept, among four names of things alike",
+			ask:      askEmoji,
 		},
 		{
 			Name: "scene", Title: "Scenes on a board", Chance: 0.25,
 			Measures: "finding, naming, locating and counting small pictures on a 4×4 board (a small cousin of SEED)",
-			example:  sceneExample,
+			ask:      askScene,
 		},
 	}
 }
@@ -87,7 +103,7 @@ func FindTask(name string) (Task, error) {
 
 // Example returns example i ≥ 0 of a split; it depends on (task, split, seed, i) only.
 func (t Task) Example(split Split, seed uint64, i int) (Example, error) {
-	if t.example == nil {
+	if t.ask == nil {
 		return Example{}, fmt.Errorf("datasets: task %q was not made by FindTask or Tasks", t.Name)
 	}
 	if _, err := ParseSplit(string(split)); err != nil {
@@ -100,7 +116,8 @@ func (t Task) Example(split Split, seed uint64, i int) (Example, error) {
 	if err != nil {
 		return Example{}, err
 	}
-	return t.example(p, split, seed, i)
+	e, draw := t.ask(p, split, seed, i)
+	return e.with(draw)
 }
 
 // Examples yields the examples 0 to n−1 of a split. An error ends the sequence.
