@@ -73,17 +73,17 @@ func (c *collector) explain(number int, e kernelError) *CellError {
 	stderr := ansiCodes.ReplaceAllString(c.stderr.String(), "")
 	if m := exitText.FindStringSubmatch(e.Value); m != nil {
 		f := &CellError{Cell: number, Detail: stderr}
-		f.place(number, tracePlace.FindStringSubmatch(stderr))
+		f.place(number, tracePlace.FindAllStringSubmatch(stderr, -1))
 		f.Reason = join(m[1]+lastWords(stderr), f.Reason)
 		return f
 	}
 	value := ansiCodes.ReplaceAllString(e.Value, "")
 	f := &CellError{Cell: number, Detail: value}
-	f.place(number, compilePlace.FindStringSubmatch(strings.Join(e.Traceback, "\n")))
+	f.place(number, compilePlace.FindAllStringSubmatch(strings.Join(e.Traceback, "\n"), 1))
 	reason := strings.TrimSpace(value)
 	if all := compileLine.FindAllStringSubmatch(value, -1); len(all) > 0 {
 		reason = "does not compile: " + all[0][1]
-		if len(all) > 1 {
+		if len(all) > 1 { // the compiler's own count, if any, is in its message
 			reason += fmt.Sprintf(" (and %d more)", len(all)-1)
 		}
 	}
@@ -92,18 +92,19 @@ func (c *collector) explain(number int, e kernelError) *CellError {
 	return f
 }
 
-// place takes the place that gonb names. Declarations live on, so the line may
-// be in an earlier cell; then Reason says so.
-func (f *CellError) place(number int, match []string) {
-	if match == nil {
-		return
-	}
-	cell, _ := strconv.Atoi(match[1]) // digits by the pattern
-	line, _ := strconv.Atoi(match[2])
-	if cell == number {
-		f.Line = line
-	} else {
-		f.Reason = fmt.Sprintf("(in cell %d, line %d)", cell, line)
+// place takes the places that gonb names, innermost first. Declarations live on,
+// so the innermost may be in an earlier cell; then Reason says so.
+func (f *CellError) place(number int, matches [][]string) {
+	for i, m := range matches {
+		cell, _ := strconv.Atoi(m[1]) // digits by the pattern
+		line, _ := strconv.Atoi(m[2])
+		if cell == number {
+			f.Line = line
+			return
+		}
+		if i == 0 {
+			f.Reason = fmt.Sprintf("(in cell %d, line %d)", cell, line)
+		}
 	}
 }
 

@@ -78,12 +78,14 @@ func Install(ctx context.Context, root string) error {
 	p := display.NewProgress("notebook kernel", 2)
 	defer p.Done()
 	p.Set(0, "building gonb and goimports")
-	env := append(plainEnviron(), "GOBIN="+filepath.Join(root, ".bin"))
-	if err := goCommand(ctx, root, env, "-C", "tools", "install", "tool"); err != nil {
+	// One experiment setting for both, so that the standard library is compiled once.
+	env := append(plainEnviron(), "GOEXPERIMENT="+experiment)
+	gobin := "GOBIN=" + filepath.Join(root, ".bin")
+	if err := goCommand(ctx, root, append(slices.Clone(env), gobin), "-C", "tools", "install", "tool"); err != nil {
 		return fmt.Errorf("notebook: installing the kernel: %w", err)
 	}
 	p.Set(1, "building the packages that cells use")
-	if err := goCommand(ctx, root, append(plainEnviron(), "GOEXPERIMENT="+experiment), "build", "./..."); err != nil {
+	if err := goCommand(ctx, root, env, "build", "./..."); err != nil {
 		return fmt.Errorf("notebook: building the packages: %w", err)
 	}
 	p.Set(2, "")

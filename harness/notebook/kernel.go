@@ -95,7 +95,7 @@ func tryKernel(ctx context.Context, cfg kernelConfig) (*kernel, error) {
 	defer done()
 	if err := k.start(ctx, sockets, cfg); err != nil {
 		k.kill()
-		return nil, fmt.Errorf("notebook: starting the kernel %s: %w%s", cfg.argv[0], err, tail(cfg.log))
+		return nil, fmt.Errorf("notebook: starting the kernel %s: %w; its log is %s", cfg.argv[0], err, cfg.log)
 	}
 	return k, nil
 }
@@ -341,16 +341,3 @@ func (k *kernel) kill() {
 
 // errDied is the reason of a cell during which the kernel's process ended.
 var errDied = errors.New("the kernel died")
-
-// tail returns the end of a log file, to be put after an error.
-func tail(file string) string {
-	const most = 1000
-	b, err := os.ReadFile(file)
-	if err != nil || len(b) == 0 {
-		return ""
-	}
-	if len(b) > most {
-		b = b[len(b)-most:]
-	}
-	return fmt.Sprintf("\nend of %s:\n%s", file, b)
-}

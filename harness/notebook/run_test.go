@@ -1,0 +1,392 @@
+package notebook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// repoRoot is the checkout that this package lies in.
+var repoRoot = filepath.Join("..", "..")
+
+// clone makes a checkout at a path with a space that has what small notebooks
+// need: the real requirements, display, the setup script, and the real kernel.
+// The test is skipped where the kernel cannot be had without the network.
+func clone(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs a kernel; skipped by -short")
+	}
+	root := filepath.Join(t.TempDir(), "a clone")
+	for _, name := range []string{"go.mod", "go.sum", "tools/go.mod", "tools/go.sum", "notebooks/setup.sh"} {
+		data, err := os.ReadFile(filepath.Join(repoRoot, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(root, name), data)
+	}
+	sources, err := filepath.Glob(filepath.Join(repoRoot, "display", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range sources {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(root, "display", filepath.Base(name)), data)
+	}
+	put(t, filepath.Join(root, "internal", "secret", "secret.go"), []byte("package secret\n\n// Word is what a cell can read.\nconst Word = \"sesame\"\n"))
+	linkTools(t, root)
+	return root
+}
+
+// linkTools gives root the kernel of this checkout, built first if need be.
+func linkTools(t *testing.T, root string) {
+	t.Helper()
+	bin, err := filepath.Abs(filepath.Join(repoRoot, ".bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if checkTools(filepath.Dir(bin)) != nil {
+		bin = filepath.Join(t.TempDir(), "bin")
+		env := append(plainEnviron(), "GOEXPERIMENT="+experiment, "GOBIN="+bin, "GOPROXY=off")
+		if err := goCommand(t.Context(), repoRoot, env, "-C", "tools", "install", "tool"); err != nil {
+			t.Skipf("no gonb in .bin and it can't be built without the network; run: GOBIN=\"$PWD/.bin\" go -C tools install tool\n%v", err)
+		}
+	}
+	if err := os.Symlink(bin, filepath.Join(root, ".bin")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t *testing.T, file string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tagged is a code cell with tags, for writeNotebook.
+type tagged struct {
+	source string
+	tags   []string
+}
+
+// writeNotebook writes a notebook of code cells (strings or tagged) into file.
+func writeNotebook(t *testing.T, file string, cells ...any) {
+	t.Helper()
+	list := []any{object{"cell_type": "markdown", "metadata": object{}, "source": "text"}}
+	for _, c := range cells {
+		cell, ok := c.(tagged)
+		if !ok {
+			cell.source = c.(string)
+		}
+		list = append(list, object{
+			"cell_type": "code", "metadata": object{"tags": cell.tags}, "source": cell.source,
+			"execution_count": 99, "outputs": []any{object{"output_type": "stream", "name": "stdout", "text": "old"}},
+		})
+	}
+	data, err := json.Marshal(object{
+		"nbformat": 4, "nbformat_minor": 5, "cells": list,
+		"metadata": object{"kernelspec": object{"name": "gonb", "language": "go", "display_name": "Go"}, "kept": true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, file, data)
+}
+
+// codeCells returns the code cells of an executed notebook.
+func codeCells(t *testing.T, file string) []*Cell {
+	t.Helper()
+	n, err := Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code []*Cell
+	for _, c := range n.Cells() {
+		if c.Kind() == Code {
+			code = append(code, c)
+		}
+	}
+	return code
+}
+
+// textOf joins a cell's stream outputs of one name, and its rich outputs of one
+// MIME type.
+func textOf(c *Cell, nameOrMime string) string {
+	var b strings.Builder
+	for _, o := range c.Outputs() {
+		data, _ := o["data"].(map[string]any)
+		v := data[nameOrMime]
+		if o["name"] == nameOrMime {
+			v = o["text"]
+		}
+		s, _ := joined(v)
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
+// emptyTemp makes the test's own temporary folder and checks in the end that
+// nothing was left in it.
+func emptyTemp(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	t.Cleanup(func() {
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) > 0 {
+			t.Errorf("left in the temporary folder: %v, %v", left, err)
+		}
+	})
+}
+
+func TestRun(t *testing.T) {
+	root := clone(t)
+	emptyTemp(t)
+	// Settings of the user's that must not reach the cells.
+	t.Setenv("GOFLAGS", "-mod=vendor")
+	t.Setenv("GOWORK", "/nowhere/go.work")
+	file := filepath.Join(root, "notebooks", "01-ok.ipynb")
+	writeNotebook(t, file,
+		SetupCell,
+		"  \n", // empty: not executed, not counted
+		tagged{"import \"github.com/tlqlab/tlqlab/display\"\n%%\nt := &display.Table{Columns: []string{\"n\"}}\nt.Add(17)\ndisplay.Show(t, display.Markdown(`$x^2$`))", []string{"table"}},
+		tagged{"%%\nimg := image.NewGray(image.Rect(0, 0, 4, 4))\ndisplay.Show(&display.Figure{Name: \"grey\", Caption: \"Grey.\", Drawing: display.Pixels(img)})", []string{"figure"}},
+		tagged{"%%\np := display.NewProgress(\"steps\", 3)\nfor range 3 { p.Add(1); time.Sleep(220*time.Millisecond) }\np.Done()", []string{"display"}},
+		"import \"github.com/tlqlab/tlqlab/internal/secret\"\n%%\nfmt.Println(secret.Word, os.Getenv(\"GOEXPERIMENT\"), filepath.Base(os.Getenv(\"TLQ_ROOT\")))",
+	)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	out := filepath.Join(t.TempDir(), "executed here")
+	if err := Run(t.Context(), Options{Root: root, OutDir: out, Log: &log, SkipInstall: true}); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the notebook itself was changed (%v)", err)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 5 {
+		t.Errorf("%d lines in the log, want one per executed cell:\n%s", n, log.String())
+	}
+	cells := codeCells(t, filepath.Join(out, "01-ok.ipynb"))
+	if got := textOf(cells[0], "stdout"); !strings.HasPrefix(got, "cells use github.com/tlqlab/tlqlab from "+root) {
+		t.Errorf("setup cell printed %q", got)
+	}
+	if c := cells[1]; len(c.Outputs()) != 0 || c.fields["execution_count"] != nil {
+		t.Errorf("the empty cell keeps %v, %v", c.Outputs(), c.fields["execution_count"])
+	}
+	if got := textOf(cells[2], "text/html"); !strings.Contains(got, "<table>") || !strings.Contains(got, "17") {
+		t.Errorf("table cell shows %q", got)
+	}
+	if got := textOf(cells[2], "text/markdown"); got != "$x^2$" {
+		t.Errorf("Markdown %q", got)
+	}
+	if err := checkPNG(textOf(cells[3], "image/png")); err != nil {
+		t.Errorf("figure: %v", err)
+	}
+	for _, name := range []string{"grey.png", "grey.svg"} {
+		if _, err := os.Stat(filepath.Join(out, "figures", "01-ok", name)); err != nil {
+			t.Errorf("figure file: %v", err)
+		}
+	}
+	// One element that was updated, its last state kept.
+	if got := textOf(cells[4], "text/html"); len(cells[4].Outputs()) != 1 || !strings.Contains(got, `value="3"`) || !strings.Contains(got, "3/3") {
+		t.Errorf("progress: %d outputs, %q", len(cells[4].Outputs()), got)
+	}
+	if got := textOf(cells[5], "stdout"); got != "sesame simd a clone\n" {
+		t.Errorf("last cell printed %q", got)
+	}
+	if got := cells[5].fields["execution_count"]; got != json.Number("5") {
+		t.Errorf("execution count %v, want 5", got)
+	}
+	if _, err := os.Stat(filepath.Join(out, "01-ok.kernel.log")); err == nil {
+		t.Error("the kernel log of a good run was kept")
+	}
+}
+
+func TestFailures(t *testing.T) {
+	root := clone(t)
+	emptyTemp(t)
+	const noGet = "%noautoget"
+	for _, tc := range []struct {
+		name       string
+		cells      []any
+		cell, line int
+		want       string
+	}{
+		{"compile", []any{noGet, "func f() int {\n\treturn nope\n}\n%%\nfmt.Println(f(), also)"}, 2, 2, "does not compile: undefined: nope (and 1 more)"},
+		{"syntax", []any{noGet, "%%\nfmt.Println(1"}, 2, 2, "does not compile: missing ','"},
+		{"panic", []any{noGet, "%%\nvar m map[string]int\nm[\"a\"] = 1"}, 2, 3, "exit status 2: panic: assignment to entry in nil map"},
+		{"panicEarlier", []any{"%noautoget\nfunc g() {\n\tpanic(\"boom\")\n}\n%%\nfmt.Print()", "%%\ng()"}, 2, 2, "exit status 2: panic: boom (in cell 1, line 3)"},
+		{"exit", []any{noGet, "%%\nfmt.Fprintln(os.Stderr, \"tlq: no such model\")\nos.Exit(3)"}, 2, 0, "exit status 3: tlq: no such model"},
+		{"shell", []any{noGet, "!echo fine\n!ls /no/such/folder"}, 2, 0, "a shell command failed: exit status 2: "},
+		{"script", []any{"%%sh\nexit 4"}, 1, 0, "a shell command failed: exit status 4"},
+		{"unknown", []any{"%nonsense"}, 1, 0, `unknown command: "%nonsense"`},
+		{"input", []any{noGet, "%with_inputs\n!read x"}, 2, 0, "asks for input"},
+		{"figure", []any{tagged{noGet, []string{"figure"}}}, 1, 0, `is tagged "figure" but did not show a PNG image`},
+		{"setup", []any{"!true # notebooks/setup.sh"}, 1, 0, "the setup script did not report"},
+		{"png", []any{SetupCell, "import \"github.com/janpfeifer/gonb/gonbui\"\n%%\ngonbui.DisplayPng([]byte(\"no picture\"))\ngonbui.Sync()"}, 2, 0, "output 1 is not a PNG image"},
+		{"killed", []any{noGet, "!kill -9 $PPID"}, 2, 0, "the kernel died: signal: killed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			file := filepath.Join(root, "notebooks", tc.name+".ipynb")
+			writeNotebook(t, file, append(tc.cells, "%%\nfmt.Println(\"not reached\")")...)
+			out := t.TempDir()
+			var log bytes.Buffer
+			err := Run(t.Context(), Options{Root: root, Files: []string{file}, OutDir: out, Log: &log, SkipInstall: true})
+			var f *CellError
+			if !errors.As(err, &f) {
+				t.Fatalf("error %v, want a CellError\n%s", err, log.String())
+			}
+			if f.File != file || f.Cell != tc.cell || f.Line != tc.line || !strings.Contains(f.Reason, tc.want) {
+				t.Errorf("got cell %d, line %d: %s\nwant cell %d, line %d: %s", f.Cell, f.Line, f.Reason, tc.cell, tc.line, tc.want)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error has several lines:\n%v", err)
+			}
+			checkFailedCopy(t, filepath.Join(out, tc.name+".ipynb"), tc.cell)
+		})
+	}
+}
+
+// checkFailedCopy checks that the executed copy shows the error in the failed
+// cell, and nothing after it.
+func checkFailedCopy(t *testing.T, file string, failed int) {
+	t.Helper()
+	for i, c := range codeCells(t, file) {
+		hasError := false
+		for _, o := range c.Outputs() {
+			hasError = hasError || o["output_type"] == "error"
+		}
+		if hasError != (i+1 == failed) {
+			t.Errorf("cell %d of the executed copy: error %v\n%v", i+1, hasError, c.Outputs())
+		}
+		if i+1 > failed && (len(c.Outputs()) > 0 || c.fields["execution_count"] != nil) {
+			t.Errorf("cell %d after the failure has outputs %v", i+1, c.Outputs())
+		}
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	root := clone(t)
+	emptyTemp(t)
+	file := filepath.Join(root, "notebooks", "slow.ipynb")
+	writeNotebook(t, file, "%noautoget", "!echo before; exec sleep 100")
+	out := t.TempDir()
+	begin := time.Now()
+	err := Run(t.Context(), Options{Root: root, OutDir: out, CellTimeout: time.Second, SkipInstall: true})
+	var f *CellError
+	if !errors.As(err, &f) || f.Cell != 2 || !strings.Contains(f.Reason, "did not end within 1s") {
+		t.Errorf("error %v", err)
+	}
+	if d := time.Since(begin); d > 8*time.Second {
+		t.Errorf("took %v", d)
+	}
+	cells := codeCells(t, filepath.Join(out, "slow.ipynb"))
+	if got := textOf(cells[1], "stdout"); got != "before\n" {
+		t.Errorf("output before the interrupt: %q", got)
+	}
+	checkFailedCopy(t, filepath.Join(out, "slow.ipynb"), 2)
+}
+
+// TestCancel stops a run from outside; the kernel, its program and a background
+// command must all be gone.
+func TestCancel(t *testing.T) {
+	root := clone(t)
+	emptyTemp(t)
+	file := filepath.Join(root, "notebooks", "endless.ipynb")
+	mark := filepath.Join(t.TempDir(), "pids")
+	writeNotebook(t, file, "!sleep 1000 >/dev/null 2>&1 & echo $! > '"+mark+"'; echo $$ >> '"+mark+"'; exec sleep 1000")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if b, _ := os.ReadFile(mark); bytes.Count(b, []byte("\n")) == 2 {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	err := Run(ctx, Options{Root: root, OutDir: t.TempDir(), SkipInstall: true})
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "cell 1") {
+		t.Errorf("error %v", err)
+	}
+	pids, err := os.ReadFile(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(pids)) {
+		for i := 0; running(pid); i++ {
+			if i == 50 {
+				t.Errorf("process %s lives on", pid)
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
+// running reports whether a process runs; a zombie, which waits for its new
+// parent to collect it, does not.
+func running(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		n, err := strconv.Atoi(pid)
+		_, noProc := os.Stat("/proc/self")
+		return err == nil && noProc != nil && alive(n)
+	}
+	_, after, _ := bytes.Cut(stat, []byte(") "))
+	return !bytes.HasPrefix(after, []byte("Z"))
+}
+
+func TestRunRefuses(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"go.mod", "tools/go.mod", "notebooks/setup.sh"} {
+		put(t, filepath.Join(root, name), nil)
+	}
+	python := filepath.Join(root, "python.ipynb")
+	put(t, python, []byte(`{"nbformat":4,"cells":[],"metadata":{"kernelspec":{"name":"python3","language":"python"}}}`))
+	same := filepath.Join(root, "sub", "python.ipynb")
+	put(t, same, []byte(`{"nbformat":4,"cells":[]}`))
+	for _, tc := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Root: t.TempDir()}, "not a checkout"},
+		{Options{Root: root}, "no *.ipynb"},
+		{Options{Root: root, CellTimeout: -1}, "positive duration"},
+		{Options{Root: root, Files: []string{"none.ipynb"}}, "none.ipynb"},
+		{Options{Root: root, Files: []string{python, same}}, "same executed copy"},
+		{Options{Root: root, Files: []string{python}, OutDir: root}, "replace"},
+		{Options{Root: root, Files: []string{python}, SkipInstall: true}, "no gonb in"},
+	} {
+		if err := Run(t.Context(), tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%+v: error %v, want one with %q", tc.o, err, tc.want)
+		}
+	}
+	for _, tool := range tools {
+		put(t, filepath.Join(root, ".bin", tool), nil)
+	}
+	err := Run(t.Context(), Options{Root: root, Files: []string{python}, SkipInstall: true})
+	if err == nil || !strings.Contains(err.Error(), `"python3"`) {
+		t.Errorf("a Python notebook: %v", err)
+	}
+}
