@@ -135,7 +135,7 @@ func FuzzParseCatalogue(f *testing.F) {
 		if err != nil {
 			return
 		}
-		index := Index{Version: indexVersion, Vendors: make([]Vendor, 2), Concepts: concepts}
+		index := Index{Version: indexVersion, Vendors: []Vendor{{File: "a.zip"}, {File: "b.zip"}}, Concepts: concepts}
 		if err := index.Validate(); err != nil && len(concepts) > 0 {
 			t.Errorf("%q was accepted, but: %v", text, err)
 		}
