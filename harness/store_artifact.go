@@ -19,6 +19,8 @@ import (
 type Artifact struct {
 	JSON    json.RawMessage
 	Tensors []safetensors.Tensor // Data may be a view: don't write into it
+
+	file *safetensors.File // the parsed file of an artifact that was read
 }
 
 // Metadata entries of an artifact's file. The checksum is SHA-256 over the
@@ -48,21 +50,27 @@ func NewArtifact(value any, tensors ...safetensors.Tensor) (*Artifact, error) {
 // Decode reads the artifact's JSON into v, refusing unknown fields.
 func (a *Artifact) Decode(v any) error { return unmarshalStrict(a.JSON, v) }
 
-// Tensor returns the tensor of that name.
-func (a *Artifact) Tensor(name string) (safetensors.Tensor, error) {
-	for _, t := range a.Tensors {
-		if t.Name == name {
-			return t, nil
-		}
+// File returns the artifact's tensors as a safetensors file.
+func (a *Artifact) File() (*safetensors.File, error) {
+	if a.file != nil {
+		return a.file, nil
 	}
-	return safetensors.Tensor{}, fmt.Errorf("harness: artifact has no tensor %q", name)
+	var b bytes.Buffer
+	if err := safetensors.Write(&b, nil, a.Tensors...); err != nil {
+		return nil, fmt.Errorf("harness: artifact: %w", err)
+	}
+	return safetensors.Parse(b.Bytes())
 }
 
 // Float32s returns a copy of a tensor's values.
 func (a *Artifact) Float32s(name string) ([]float32, error) {
-	t, err := a.Tensor(name)
+	f, err := a.File()
 	if err != nil {
 		return nil, err
+	}
+	t, err := f.Tensor(name)
+	if err != nil {
+		return nil, fmt.Errorf("harness: artifact: %w", err)
 	}
 	return t.Float32s()
 }
@@ -127,7 +135,7 @@ func decodeArtifact(key Key, data []byte) (*Artifact, error) {
 	if meta[metaKey] != string(key) {
 		return nil, fmt.Errorf("it belongs to the key %s", Key(meta[metaKey]).Short())
 	}
-	a := &Artifact{JSON: json.RawMessage(meta[metaJSON])}
+	a := &Artifact{JSON: json.RawMessage(meta[metaJSON]), file: f}
 	for _, name := range f.Names() {
 		t, err := f.Tensor(name)
 		if err != nil {

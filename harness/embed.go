@@ -1,0 +1,165 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// embedStage is the vision tower, the merger and the token embeddings: the
+// input of the first decoder layer.
+var embedStage = StageID{"embed", 1}
+
+// Samples are calibration samples of a model: pictures with a question and its
+// answer. What they cost is paid when they are asked for.
+type Samples struct {
+	Name string // calibration set
+	N    int
+	Seed uint64
+
+	m    *Model
+	key  Key // of the embeddings
+	seqs func() ([]*models.Sequence, error)
+}
+
+// sampleKey is what the calibration samples are, whatever the model.
+type sampleKey struct {
+	Set     string `json:"set"`
+	Samples int    `json:"samples"`
+	Seed    uint64 `json:"seed"`
+}
+
+// Calibration names n samples of a calibration set; seed chooses them.
+func (m *Model) Calibration(name string, n int, seed uint64) (*Samples, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("harness: calibration with %d samples: expected at least 1", n)
+	}
+	data, err := dataHash()
+	if err != nil {
+		return nil, err
+	}
+	c := &Samples{Name: name, N: n, Seed: seed, m: m}
+	c.key = NewKey(embedStage, sampleKey{name, n, seed}, m.key, Key(data))
+	c.seqs = sync.OnceValues(c.build)
+	return c, nil
+}
+
+// Key names the samples' embeddings.
+func (c *Samples) Key() Key { return c.key }
+
+// Examples returns the samples before they are tokenized.
+func (c *Samples) Examples() ([]datasets.Example, error) {
+	out := make([]datasets.Example, 0, c.N)
+	for e, err := range datasets.Calibration(c.Name, c.Seed, c.N) {
+		if err != nil {
+			return nil, fmt.Errorf("harness: calibration set %s: %w", c.Name, err)
+		}
+		out = append(out, e)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("harness: calibration set %s is empty", c.Name)
+	}
+	return out, nil
+}
+
+// Sequences returns the tokenized samples. They are shared: don't change them.
+func (c *Samples) Sequences() ([]*models.Sequence, error) { return c.seqs() }
+
+func (c *Samples) build() ([]*models.Sequence, error) {
+	examples, err := c.Examples()
+	if err != nil {
+		return nil, err
+	}
+	seqs := make([]*models.Sequence, len(examples))
+	for i, e := range examples {
+		if seqs[i], err = c.m.Prompt(e.Images, e.Question, e.Answers[0]); err != nil {
+			return nil, fmt.Errorf("harness: calibration sample %s: %w", e.ID, err)
+		}
+	}
+	return seqs, nil
+}
+
+// Embeddings returns the samples at the first decoder layer, [tokens, C] each.
+// Stage embed.
+func (c *Samples) Embeddings() ([][]float32, error) {
+	return c.m.embed(fmt.Sprintf("embed %d calibration samples", c.N), c.key, c.Sequences)
+}
+
+// Batches returns the embedded samples in micro-batches.
+func (c *Samples) Batches() ([]*models.Batch, error) {
+	seqs, err := c.Sequences()
+	if err != nil {
+		return nil, err
+	}
+	x, err := c.Embeddings()
+	if err != nil {
+		return nil, err
+	}
+	return c.m.NewBatches(seqs, x)
+}
+
+// embed runs the stage for any sequences.
+func (m *Model) embed(name string, key Key, sequences func() ([]*models.Sequence, error)) ([][]float32, error) {
+	return once(m.s, name, key, rowsCodec, func(*Session) ([][]float32, error) {
+		seqs, err := sequences()
+		if err != nil {
+			return nil, err
+		}
+		r, err := m.Runner()
+		if err != nil {
+			return nil, err
+		}
+		return r.Embeddings(seqs)
+	})
+}
+
+// rowsCodec keeps rows of different lengths as one tensor and their lengths.
+var rowsCodec = codec[[][]float32]{encode: encodeRows, decode: decodeRows}
+
+func encodeRows(rows [][]float32) (*Artifact, error) {
+	lengths := make([]int64, len(rows))
+	total := 0
+	for i, r := range rows {
+		lengths[i] = int64(len(r))
+		total += len(r)
+	}
+	flat := make([]float32, 0, total)
+	for _, r := range rows {
+		flat = append(flat, r...)
+	}
+	return &Artifact{Tensors: []safetensors.Tensor{
+		safetensors.FromInts("lengths", []int{len(lengths)}, lengths),
+		safetensors.FromFloat32("x", []int{total}, flat),
+	}}, nil
+}
+
+func decodeRows(a *Artifact) ([][]float32, error) {
+	f, err := a.File()
+	if err != nil {
+		return nil, err
+	}
+	t, err := f.Tensor("lengths")
+	if err != nil {
+		return nil, err
+	}
+	lengths, err := t.Int64s()
+	if err != nil {
+		return nil, err
+	}
+	flat, err := a.Float32s("x")
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]float32, len(lengths))
+	for i, n := range lengths {
+		if n < 0 || n > int64(len(flat)) {
+			return nil, errors.New("its rows are longer than its data")
+		}
+		rows[i], flat = flat[:n:n], flat[n:]
+	}
+	return rows, nil
+}

@@ -1,0 +1,271 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// evaluateStage answers questions and scores the answers.
+var evaluateStage = StageID{"evaluate", 1}
+
+// questionSeed makes the questions of every experiment the same ones.
+const questionSeed = 0
+
+// chunkQuestions is how many questions are one durable step: an interrupted
+// evaluation loses at most these, and a longer one reuses a shorter one's.
+const chunkQuestions = 50
+
+// Questions are what a model is asked: the first N of a task's split.
+type Questions struct {
+	Task     string `json:"task"`
+	Split    string `json:"split"`
+	N        int    `json:"n"`
+	Generate bool   `json:"generate"` // answer in the model's own words too; always done where there are no choices
+}
+
+// chunk is a part of Questions, and the parameters of its stage's key.
+type chunk struct {
+	Task     string `json:"task"`
+	Split    string `json:"split"`
+	Seed     uint64 `json:"seed"`
+	Start    int    `json:"start"`
+	N        int    `json:"n"`
+	Generate bool   `json:"generate"`
+}
+
+func (q Questions) chunks() []chunk {
+	var out []chunk
+	for at := 0; at < q.N; at += chunkQuestions {
+		out = append(out, chunk{q.Task, q.Split, questionSeed, at, min(chunkQuestions, q.N-at), q.Generate})
+	}
+	return out
+}
+
+// embedKey names a chunk's embeddings: the way of answering doesn't matter.
+func (c chunk) embedKey(m *Model, data Key) Key {
+	c.Generate = false
+	return NewKey(embedStage, c, m.key, data)
+}
+
+// evaluateKey names a chunk's answers. weights is the quantized model's key, or
+// "" for the unquantized one.
+func (c chunk) evaluateKey(m *Model, data, weights Key) Key {
+	inputs := []Key{c.embedKey(m, data)}
+	if weights != "" {
+		inputs = append(inputs, weights)
+	}
+	return NewKey(evaluateStage, c, inputs...)
+}
+
+// answers is a chunk's result.
+type answers struct {
+	samples []eval.Sample
+	// logits holds the unquantized model's rows at the right answer's positions,
+	// one list per sample; nil for a quantized model.
+	logits [][][]float32
+}
+
+// Evaluate asks the unquantized model, or where q is not nil the quantized
+// one, and returns one sample per question, in order. KL and agreement are
+// against the unquantized model, which is asked first where the store doesn't
+// have its answers. Stage evaluate.
+func (m *Model) Evaluate(q *Quantized, questions ...Questions) ([]eval.Sample, error) {
+	hash, err := dataHash()
+	if err != nil {
+		return nil, err
+	}
+	var out []eval.Sample
+	for _, asked := range questions {
+		if _, err := datasets.ParseSplit(asked.Split); err != nil {
+			return nil, err
+		}
+		for _, c := range asked.chunks() {
+			a, err := m.answer(q, c, Key(hash))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, a.samples...)
+			m.s.step(c.N)
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("harness: evaluation without questions: expected at least one")
+	}
+	return out, nil
+}
+
+func (m *Model) answer(q *Quantized, c chunk, data Key) (*answers, error) {
+	var weights Key
+	name := fmt.Sprintf("evaluate %s, %s %d to %d, unquantized", m.Name, c.Task, c.Start, c.Start+c.N-1)
+	if q != nil {
+		weights = q.key
+		name = fmt.Sprintf("evaluate %s, %s %d to %d, %s %s", m.Name, c.Task, c.Start, c.Start+c.N-1, q.Format, q.Method.Name)
+	}
+	return once(m.s, name, c.evaluateKey(m, data, weights), answersCodec, func(s *Session) (*answers, error) {
+		var reference *answers
+		if q != nil {
+			var err error
+			if reference, err = m.answer(nil, c, data); err != nil {
+				return nil, err
+			}
+		}
+		return m.ask(q, c, data, reference)
+	})
+}
+
+// ask runs one chunk. reference is the unquantized model's result; nil: this
+// is it.
+func (m *Model) ask(q *Quantized, c chunk, data Key, reference *answers) (*answers, error) {
+	questions, err := m.questions(c)
+	if err != nil {
+		return nil, err
+	}
+	seqs := make([]*models.Sequence, len(questions))
+	for i := range questions {
+		seqs[i] = questions[i].seq
+	}
+	x, err := m.embed(fmt.Sprintf("embed %s %d to %d", c.Task, c.Start, c.Start+c.N-1), c.embedKey(m, data),
+		func() ([]*models.Sequence, error) { return seqs, nil })
+	if err != nil {
+		return nil, err
+	}
+	r, act, err := m.quantizedRunner(q)
+	if err != nil {
+		return nil, err
+	}
+	batches, err := m.NewBatches(seqs, x)
+	if err != nil {
+		return nil, err
+	}
+	out := &answers{samples: make([]eval.Sample, len(questions))}
+	if reference == nil {
+		out.logits = make([][][]float32, len(questions))
+	}
+	for _, b := range batches {
+		if err := m.s.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := out.add(b, r, act, questions, reference); err != nil {
+			return nil, err
+		}
+	}
+	for i := range questions {
+		if !c.Generate && len(questions[i].Choices) > 0 {
+			continue
+		}
+		if err := questions[i].generate(m, r, act, &out.samples[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// add scores one micro-batch.
+func (a *answers) add(b *models.Batch, r *models.Runner, act *models.ActQuant, questions []question, reference *answers) error {
+	y, err := r.Forward(b, act)
+	if err != nil {
+		return err
+	}
+	logits, err := r.Logits(b, y)
+	if err != nil {
+		return err
+	}
+	for _, i := range b.Index {
+		q := &questions[i]
+		own := logits[:len(q.seq.Scored)]
+		logits = logits[len(q.seq.Scored):]
+		var fp [][]float32
+		if reference != nil {
+			fp = reference.logits[i]
+		}
+		sample, rows, err := q.score(own, fp)
+		if err != nil {
+			return err
+		}
+		a.samples[i] = sample
+		if reference == nil {
+			a.logits[i] = rows
+		}
+	}
+	return nil
+}
+
+// questions makes a chunk's questions.
+func (m *Model) questions(c chunk) ([]question, error) {
+	task, err := datasets.FindTask(c.Task)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]question, c.N)
+	for i := range out {
+		e, err := task.Example(datasets.Split(c.Split), c.Seed, c.Start+i)
+		if err != nil {
+			return nil, err
+		}
+		if out[i], err = newQuestion(m, e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+var answersCodec = codec[*answers]{encode: encodeAnswers, decode: decodeAnswers}
+
+type storedAnswers struct {
+	Samples []eval.Sample `json:"samples"`
+	Rows    []int         `json:"rows"` // rows of "logits" per sample; null without logits
+}
+
+func encodeAnswers(a *answers) (*Artifact, error) {
+	stored := storedAnswers{Samples: a.samples}
+	if a.logits == nil {
+		return NewArtifact(stored)
+	}
+	var flat []float32
+	rows, width := 0, 0
+	for _, list := range a.logits {
+		stored.Rows = append(stored.Rows, len(list))
+		for _, row := range list {
+			flat = append(flat, row...)
+			rows, width = rows+1, len(row)
+		}
+	}
+	return NewArtifact(stored, safetensors.FromFloat32("logits", []int{rows, width}, flat))
+}
+
+func decodeAnswers(a *Artifact) (*answers, error) {
+	var stored storedAnswers
+	if err := a.Decode(&stored); err != nil {
+		return nil, err
+	}
+	out := &answers{samples: stored.Samples}
+	if stored.Rows == nil {
+		return out, nil
+	}
+	flat, err := a.Float32s("logits")
+	if err != nil {
+		return nil, err
+	}
+	rows := 0
+	for _, n := range stored.Rows {
+		rows += n
+	}
+	if len(stored.Rows) != len(stored.Samples) || rows == 0 || len(flat)%rows != 0 {
+		return nil, errors.New("its logits don't fit its samples")
+	}
+	width := len(flat) / rows
+	for _, n := range stored.Rows {
+		var list [][]float32
+		for range n {
+			list = append(list, flat[:width:width])
+			flat = flat[width:]
+		}
+		out.logits = append(out.logits, list)
+	}
+	return out, nil
+}

@@ -1,0 +1,243 @@
+package harness
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/internal/root"
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// Session is what stages run in: the project's folder, the store, and the
+// models that were loaded. A notebook cell begins with one:
+//
+//	s := display.Must(harness.Open())
+//	m := display.Must(s.Model("zoo:qwen2vl-nano"))
+//	g := display.Must(m.Gradients(m.Calibration("default", 64, 0)))
+//
+// Stage functions cost milliseconds where the store has their result. A Session
+// may be used by several goroutines.
+type Session struct {
+	Root  string // the project's folder
+	Store *Store
+
+	ctx      context.Context
+	progress *display.Progress // nil: none
+	shared   *sharedModels
+}
+
+type sharedModels struct {
+	mu     sync.Mutex
+	models map[string]*Model // by folder
+}
+
+// Open finds the project's folder and opens the store.
+func Open() (*Session, error) {
+	dir, err := root.Dir()
+	if err != nil {
+		return nil, err
+	}
+	store, err := StoreDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := StoreLimit()
+	if err != nil {
+		return nil, err
+	}
+	return NewSession(dir, store, limit)
+}
+
+// NewSession works in the project's folder with a store in storeDir of at most
+// limit bytes, 0 for no limit.
+func NewSession(root, storeDir string, limit int64) (*Session, error) {
+	store, err := OpenStore(storeDir, limit)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{
+		Root: root, Store: store, ctx: context.Background(),
+		shared: &sharedModels{models: map[string]*Model{}},
+	}, nil
+}
+
+// WithContext returns a session whose stages end when ctx does and report
+// their events there.
+func (s *Session) WithContext(ctx context.Context) *Session {
+	c := *s
+	c.ctx = ctx
+	return &c
+}
+
+// WithProgress returns a session whose stages advance p: one step for each of
+// a Plan's steps.
+func (s *Session) WithProgress(p *display.Progress) *Session {
+	c := *s
+	c.progress = p
+	return &c
+}
+
+// Model is a checkpoint in a session.
+type Model struct {
+	Name string // as it was named
+	Dir  string
+	*models.Model
+	WeightsSHA256 string // of all weights, unquantized
+
+	s    *Session
+	key  Key
+	lazy *lazyRunner
+}
+
+type lazyRunner struct {
+	once   sync.Once
+	runner *models.Runner
+	err    error
+}
+
+// Model opens a model that is named "zoo:NAME" or by its folder. Weights are
+// hashed; the backend starts with the first stage that computes.
+func (s *Session) Model(name string) (*Model, error) {
+	dir, err := ModelDir(s.Root, name)
+	if err != nil {
+		return nil, fmt.Errorf("harness: %w", err)
+	}
+	s.shared.mu.Lock()
+	defer s.shared.mu.Unlock()
+	if m, ok := s.shared.models[dir]; ok {
+		c := *m
+		c.s, c.Name = s, name
+		return &c, nil
+	}
+	loaded, err := models.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.adopt(name, dir, loaded)
+	if err != nil {
+		return nil, err
+	}
+	s.shared.models[dir] = m
+	return m, nil
+}
+
+// modelStage is the version of how a model's key is made.
+var modelStage = StageID{"model", 1}
+
+func (s *Session) adopt(name, dir string, loaded *models.Model) (*Model, error) {
+	hash, err := loaded.Hash()
+	if err != nil {
+		return nil, fmt.Errorf("harness: model %s: %w", name, err)
+	}
+	tokenizer := sha256.Sum256(loaded.Tokenizer.JSON())
+	processor, err := json.Marshal(loaded.Pixels)
+	if err != nil {
+		return nil, fmt.Errorf("harness: model %s: %w", name, err)
+	}
+	key := NewKey(modelStage, struct {
+		Config    *models.Config  `json:"config"`
+		Tokenizer string          `json:"tokenizer"`
+		Pixels    json.RawMessage `json:"pixels"`
+		System    string          `json:"system"`
+		Backend   string          `json:"backend"`
+	}{loaded.Config, hex.EncodeToString(tokenizer[:]), processor, loaded.System, backendName()}, Key(hash))
+	return &Model{Name: name, Dir: dir, Model: loaded, WeightsSHA256: hash, s: s, key: key, lazy: &lazyRunner{}}, nil
+}
+
+// backendName is part of every key, because backends differ in the last bits.
+func backendName() string {
+	if name := os.Getenv("GOMLX_BACKEND"); name != "" {
+		return name
+	}
+	return "go"
+}
+
+// Runner returns the model's runner, compiling nothing yet.
+func (m *Model) Runner() (*models.Runner, error) {
+	m.lazy.once.Do(func() { m.lazy.runner, m.lazy.err = models.NewRunner(m.Model) })
+	return m.lazy.runner, m.lazy.err
+}
+
+// Key names the model in the keys of everything that is made from it.
+func (m *Model) Key() Key { return m.key }
+
+// Scale is the size in the model's name, or "".
+func (m *Model) Scale() string { return modelScale(m.Name) }
+
+// in returns the model in another session of the same store.
+func (m *Model) in(s *Session) *Model {
+	c := *m
+	c.s = s
+	return &c
+}
+
+// dataHash is the hash of the packs and the generators.
+func dataHash() (string, error) {
+	hash, err := datasets.Hash()
+	if err != nil {
+		return "", fmt.Errorf("harness: %w", err)
+	}
+	return hash, nil
+}
+
+// codec turns a stage's result into an artifact and back.
+type codec[T any] struct {
+	encode func(T) (*Artifact, error)
+	decode func(*Artifact) (T, error)
+}
+
+// jsonCodec keeps a result as JSON alone.
+func jsonCodec[T any]() codec[T] {
+	return codec[T]{
+		encode: func(v T) (*Artifact, error) { return NewArtifact(v) },
+		decode: func(a *Artifact) (v T, err error) { return v, a.Decode(&v) },
+	}
+}
+
+// once returns a stage's result from the store, or computes and keeps it. What
+// the store has but can't be read as a result is computed again and reported.
+func once[T any](s *Session, name string, key Key, c codec[T], compute func(*Session) (T, error)) (T, error) {
+	result, err := tryOnce(s, name, key, c, compute)
+	var damaged *DamagedError
+	if !errors.As(err, &damaged) {
+		return result, err
+	}
+	Report(s.ctx, EventRecomputed, "%s: %v", name, damaged)
+	if err := s.Store.Remove(key); err != nil {
+		return result, err
+	}
+	return tryOnce(s, name, key, c, compute)
+}
+
+func tryOnce[T any](s *Session, name string, key Key, c codec[T], compute func(*Session) (T, error)) (result T, err error) {
+	computed := false
+	a, _, err := s.Store.Do(s.ctx, name, key, func(ctx context.Context) (*Artifact, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var err error
+		if result, err = compute(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		computed = true
+		return c.encode(result)
+	})
+	if err != nil || computed {
+		return result, err
+	}
+	if result, err = c.decode(a); err != nil {
+		return result, &DamagedError{Path: s.Store.Path(key), Reason: err.Error()}
+	}
+	return result, nil
+}
+
+// step tells the progress display that n of the Plan's steps are done.
+func (s *Session) step(n int) { s.progress.Add(n) }
