@@ -85,26 +85,28 @@ func (c *Samples) build() ([]*models.Sequence, error) {
 
 // Embeddings returns the samples at the first decoder layer, [tokens, C] each.
 // Stage embed.
-func (c *Samples) Embeddings() ([][]float32, error) {
-	return c.m.embed(fmt.Sprintf("embed %d calibration samples", c.N), c.key, c.Sequences)
+func (c *Samples) Embeddings() ([][]float32, error) { return c.embeddings(c.m) }
+
+func (c *Samples) embeddings(m *Model) ([][]float32, error) {
+	return m.embed(fmt.Sprintf("embed %d calibration samples", c.N), c.key, c.Sequences)
 }
 
-// Batches returns the embedded samples in micro-batches.
-func (c *Samples) Batches() ([]*models.Batch, error) {
+// batches returns the embedded samples in micro-batches.
+func (c *Samples) batches(m *Model) ([]*models.Batch, error) {
 	seqs, err := c.Sequences()
 	if err != nil {
 		return nil, err
 	}
-	x, err := c.Embeddings()
+	x, err := c.embeddings(m)
 	if err != nil {
 		return nil, err
 	}
-	return c.m.NewBatches(seqs, x)
+	return m.NewBatches(seqs, x)
 }
 
 // embed runs the stage for any sequences.
 func (m *Model) embed(name string, key Key, sequences func() ([]*models.Sequence, error)) ([][]float32, error) {
-	return once(m.s, name, key, rowsCodec, func(*Session) ([][]float32, error) {
+	return once(m, name, key, rowsCodec, func(m *Model) ([][]float32, error) {
 		seqs, err := sequences()
 		if err != nil {
 			return nil, err

@@ -106,7 +106,7 @@ func (m *Model) answer(q *Quantized, c chunk, data Key) (*answers, error) {
 		weights = q.key
 		name = fmt.Sprintf("evaluate %s, %s %d to %d, %s %s", m.Name, c.Task, c.Start, c.Start+c.N-1, q.Format, q.Method.Name)
 	}
-	return once(m.s, name, c.evaluateKey(m, data, weights), answersCodec, func(s *Session) (*answers, error) {
+	return once(m, name, c.evaluateKey(m, data, weights), answersCodec, func(m *Model) (*answers, error) {
 		var reference *answers
 		if q != nil {
 			var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -32,10 +33,32 @@ func Report(ctx context.Context, kind, format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "tlq: %s: %s\n", e.Kind, e.Text)
 }
 
+// add keeps an event once: stages that share an input report it each.
 func (l *EventLog) add(e Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.events = append(l.events, e)
+	if !slices.Contains(l.events, e) {
+		l.events = append(l.events, e)
+	}
+}
+
+// forward reports the log's events to another context.
+func (l *EventLog) forward(ctx context.Context) {
+	for _, e := range l.Events() {
+		Report(ctx, e.Kind, "%s", e.Text)
+	}
+}
+
+// lasting returns the events that belong to a result, not to the run that
+// computed it: they are kept with the artifact and reported whenever it is used.
+func (l *EventLog) lasting() []Event {
+	var out []Event
+	for _, e := range l.Events() {
+		if e.Kind != EventRecomputed && e.Kind != EventEvicted {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // Events returns a copy of the events so far, in order; never nil.

@@ -202,39 +202,51 @@ func jsonCodec[T any]() codec[T] {
 	}
 }
 
-// once returns a stage's result from the store, or computes and keeps it. What
-// the store has but can't be read as a result is computed again and reported.
-func once[T any](s *Session, name string, key Key, c codec[T], compute func(*Session) (T, error)) (T, error) {
-	result, err := tryOnce(s, name, key, c, compute)
+// once returns a stage's result from the store, or computes and keeps it with
+// its events. What the store has but can't be read as a result is computed
+// again and reported. compute gets the model in a session that collects events.
+func once[T any](m *Model, name string, key Key, c codec[T], compute func(*Model) (T, error)) (T, error) {
+	result, err := tryOnce(m, name, key, c, compute)
 	var damaged *DamagedError
 	if !errors.As(err, &damaged) {
 		return result, err
 	}
-	Report(s.ctx, EventRecomputed, "%s: %v", name, damaged)
-	if err := s.Store.Remove(key); err != nil {
+	Report(m.s.ctx, EventRecomputed, "%s: %v", name, damaged)
+	if err := m.s.Store.Remove(key); err != nil {
 		return result, err
 	}
-	return tryOnce(s, name, key, c, compute)
+	return tryOnce(m, name, key, c, compute)
 }
 
-func tryOnce[T any](s *Session, name string, key Key, c codec[T], compute func(*Session) (T, error)) (result T, err error) {
+func tryOnce[T any](m *Model, name string, key Key, c codec[T], compute func(*Model) (T, error)) (result T, err error) {
 	computed := false
-	a, _, err := s.Store.Do(s.ctx, name, key, func(ctx context.Context) (*Artifact, error) {
+	a, _, err := m.s.Store.Do(m.s.ctx, name, key, func(ctx context.Context) (*Artifact, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		var log EventLog
 		var err error
-		if result, err = compute(s); err != nil {
+		result, err = compute(m.in(m.s.WithContext(WithEvents(ctx, &log))))
+		log.forward(m.s.ctx)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		computed = true
-		return c.encode(result)
+		a, err := c.encode(result)
+		if err != nil {
+			return nil, err
+		}
+		a.Events = log.lasting()
+		return a, nil
 	})
 	if err != nil || computed {
 		return result, err
 	}
 	if result, err = c.decode(a); err != nil {
-		return result, &DamagedError{Path: s.Store.Path(key), Reason: err.Error()}
+		return result, &DamagedError{Path: m.s.Store.Path(key), Reason: err.Error()}
+	}
+	for _, e := range a.Events {
+		Report(m.s.ctx, e.Kind, "%s", e.Text)
 	}
 	return result, nil
 }

@@ -19,6 +19,7 @@ import (
 type Artifact struct {
 	JSON    json.RawMessage
 	Tensors []safetensors.Tensor // Data may be a view: don't write into it
+	Events  []Event              // what came up while it was made
 
 	file *safetensors.File // the parsed file of an artifact that was read
 }
@@ -29,6 +30,7 @@ const (
 	metaFormat   = "tlq_store"
 	metaKey      = "tlq_key"
 	metaJSON     = "tlq_json"
+	metaEvents   = "tlq_events"
 	metaChecksum = "tlq_sha256"
 )
 
@@ -79,6 +81,13 @@ func encodeArtifact(key Key, a *Artifact) ([]byte, error) {
 	meta := map[string]string{
 		metaFormat: storeFormat, metaKey: string(key), metaJSON: string(a.JSON),
 		metaChecksum: string(bytes.Repeat([]byte("0"), checksumDigits)),
+	}
+	if len(a.Events) > 0 {
+		events, err := json.Marshal(a.Events)
+		if err != nil {
+			return nil, fmt.Errorf("harness: artifact: %w", err)
+		}
+		meta[metaEvents] = string(events)
 	}
 	var b bytes.Buffer
 	if err := safetensors.Write(&b, meta, a.Tensors...); err != nil {
@@ -136,6 +145,11 @@ func decodeArtifact(key Key, data []byte) (*Artifact, error) {
 		return nil, fmt.Errorf("it belongs to the key %s", Key(meta[metaKey]).Short())
 	}
 	a := &Artifact{JSON: json.RawMessage(meta[metaJSON]), file: f}
+	if events, ok := meta[metaEvents]; ok {
+		if err := json.Unmarshal([]byte(events), &a.Events); err != nil {
+			return nil, fmt.Errorf("its events: %w", err)
+		}
+	}
 	for _, name := range f.Names() {
 		t, err := f.Tensor(name)
 		if err != nil {

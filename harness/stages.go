@@ -1,0 +1,193 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// The stages of the engine and the versions of their code.
+var (
+	gradientsStage  = StageID{"gradients", 1}
+	importanceStage = StageID{"importance", 1}
+	tokensStage     = StageID{"tokens", 1}
+)
+
+// rng derives a generator from the samples' seed, one stream per stage.
+func (c *Samples) rng(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(c.Seed, stream)) }
+
+// Streams of rng.
+const (
+	importanceStream = 1
+	tokensStream     = 2
+)
+
+// engine sets the calibration engine up on embedded samples.
+func (m *Model) engine(c *Samples, q Quantization) (*tlq.Calibration, error) {
+	r, err := m.Runner()
+	if err != nil {
+		return nil, err
+	}
+	batches, err := c.batches(m)
+	if err != nil {
+		return nil, err
+	}
+	return &tlq.Calibration{Model: m.Model, Runner: r, Batches: batches, Method: q.Method, Format: q.Format, Fallback: q.Fallback}, nil
+}
+
+func gradientsKey(c *Samples) Key { return NewKey(gradientsStage, nil, c.key) }
+
+// Gradients measures the mean gradient magnitude of the answer loss at every
+// token of the samples, at the outputs of o_proj and down_proj of every layer.
+// It depends on neither method nor format. Stage gradients.
+func (m *Model) Gradients(c *Samples) (*tlq.TokenStats, error) {
+	return once(m, fmt.Sprintf("gradients of %s on %d samples", m.Name, c.N), gradientsKey(c), m.statsCodec(),
+		func(m *Model) (*tlq.TokenStats, error) {
+			e, err := m.engine(c, Quantization{})
+			if err != nil {
+				return nil, err
+			}
+			return e.Gradients(m.s.ctx)
+		})
+}
+
+// importanceKey names the values of an importance. What it doesn't look at is
+// left out, so that formats and methods share it.
+func importanceKey(c *Samples, name string, q Quantization) Key {
+	var params struct {
+		Name     string            `json:"name"`
+		Path     tlq.Path          `json:"path"`
+		Format   string            `json:"format"`
+		Fallback tlq.GroupFallback `json:"group_fallback"`
+	}
+	params.Name = name
+	inputs := []Key{c.key}
+	needs := importanceNeeds(name)
+	if needs.Error || needs.Product || needs.Norm {
+		params.Path, params.Format, params.Fallback = q.Method.Path, q.Format.String(), q.Fallback
+	}
+	if needs.Gradient {
+		inputs = append(inputs, gradientsKey(c))
+	}
+	return NewKey(importanceStage, params, inputs...)
+}
+
+func importanceNeeds(name string) tlq.Needs {
+	for _, imp := range tlq.Importances() {
+		if imp.Name == name {
+			return imp.Needs
+		}
+	}
+	return tlq.Needs{}
+}
+
+// Importance computes what the method's token selection ranks by, for every
+// token of the samples at the output sites of every layer. Stage importance.
+func (m *Model) Importance(c *Samples, q Quantization) (*tlq.TokenStats, error) {
+	return m.importance(c, q.Method.Tokens.Importance, q)
+}
+
+func (m *Model) importance(c *Samples, name string, q Quantization) (*tlq.TokenStats, error) {
+	return once(m, fmt.Sprintf("importance %s of %s at %s", name, m.Name, q.Format), importanceKey(c, name, q), m.statsCodec(),
+		func(m *Model) (*tlq.TokenStats, error) {
+			var gradients *tlq.TokenStats
+			if importanceNeeds(name).Gradient {
+				var err error
+				if gradients, err = m.Gradients(c); err != nil {
+					return nil, err
+				}
+			}
+			e, err := m.engine(c, q)
+			if err != nil {
+				return nil, err
+			}
+			return e.Importance(m.s.ctx, name, gradients, c.rng(importanceStream))
+		})
+}
+
+// weightImportance is the importance that weighs the selected tokens, "" where
+// it is the one that selects them, or none.
+func weightImportance(t tlq.Tokens) string {
+	if t.Weight == tlq.WeightHard || t.Weight == tlq.WeightImportance {
+		return ""
+	}
+	return t.Weight
+}
+
+func tokensKey(c *Samples, q Quantization) Key {
+	inputs := []Key{gradientsKey(c), importanceKey(c, q.Method.Tokens.Importance, q)}
+	if name := weightImportance(q.Method.Tokens); name != "" {
+		inputs = append(inputs, importanceKey(c, name, q))
+	}
+	return NewKey(tokensStage, q.Method.Tokens, inputs...)
+}
+
+// Tokens makes the token-level calibration set: which tokens enter the search
+// and how much they weigh. Stage tokens.
+func (m *Model) Tokens(c *Samples, q Quantization) (*tlq.TokenSet, error) {
+	return once(m, fmt.Sprintf("token-level calibration set of %s, %s", m.Name, q), tokensKey(c, q), m.tokensCodec(),
+		func(m *Model) (*tlq.TokenSet, error) {
+			in, err := m.selection(c, q)
+			if err != nil {
+				return nil, err
+			}
+			set, events, err := tlq.SelectTokens(q.Method.Tokens, in)
+			if err != nil {
+				return nil, err
+			}
+			reportEngine(m.s.ctx, events)
+			return set, nil
+		})
+}
+
+func (m *Model) selection(c *Samples, q Quantization) (in tlq.Selection, err error) {
+	if in.Samples, err = c.Sequences(); err != nil {
+		return in, err
+	}
+	if in.Gradients, err = m.Gradients(c); err != nil {
+		return in, err
+	}
+	if in.Importance, err = m.Importance(c, q); err != nil {
+		return in, err
+	}
+	if name := weightImportance(q.Method.Tokens); name != "" {
+		if in.Weights, err = m.importance(c, name, q); err != nil {
+			return in, err
+		}
+	}
+	in.Rand = c.rng(tokensStream)
+	return in, nil
+}
+
+// reportEngine passes the engine's events on.
+func reportEngine(ctx context.Context, events []tlq.Event) {
+	for _, e := range events {
+		Report(ctx, e.Kind, "%s", e.Text)
+	}
+}
+
+func (m *Model) statsCodec() codec[*tlq.TokenStats] {
+	return codec[*tlq.TokenStats]{
+		encode: func(t *tlq.TokenStats) (*Artifact, error) { return &Artifact{Tensors: t.Tensors()}, nil },
+		decode: func(a *Artifact) (*tlq.TokenStats, error) { return readFile(a, m.Model, tlq.ReadTokenStats) },
+	}
+}
+
+func (m *Model) tokensCodec() codec[*tlq.TokenSet] {
+	return codec[*tlq.TokenSet]{
+		encode: func(t *tlq.TokenSet) (*Artifact, error) { return &Artifact{Tensors: t.Tensors()}, nil },
+		decode: func(a *Artifact) (*tlq.TokenSet, error) { return readFile(a, m.Model, tlq.ReadTokenSet) },
+	}
+}
+
+func readFile[T any](a *Artifact, m *models.Model, read func(*safetensors.File, int) (T, error)) (v T, err error) {
+	f, err := a.File()
+	if err != nil {
+		return v, err
+	}
+	return read(f, m.NumLayers())
+}
