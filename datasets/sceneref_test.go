@@ -55,8 +55,7 @@ func (d described) solve(t *testing.T, question string) string {
 			if find(name); len(where) != 1 {
 				t.Fatalf("%q: %d places", question, len(where))
 			}
-			cell := string([]byte{where[0][0] + byte(step[0]), where[0][1] + byte(step[1])})
-			return d[cell]
+			return d[string([]byte{where[0][0] + byte(step[0]), where[0][1] + byte(step[1])})]
 		}
 	}
 	t.Fatalf("unknown question %q", question)
