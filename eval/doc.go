@@ -6,6 +6,9 @@
 // and the unquantized one answer the same questions, so differences are taken
 // question by question and the questions' own difficulty cancels.
 //
+// [NewQuestion] tokenizes an example, [Ask] puts a batch of questions to a
+// model, [Summarize] and [Compare] read the samples.
+//
 // # What is measured
 //
 //   - accuracy: the choice with the highest mean log-likelihood per answer

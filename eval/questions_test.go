@@ -2,14 +2,10 @@ package eval
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"image"
 	"image/color"
-	"iter"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -112,35 +108,37 @@ func colourQuestions(n int) []datasets.Example {
 	return list
 }
 
-func sequence(list []datasets.Example, err error) iter.Seq2[datasets.Example, error] {
-	return func(yield func(datasets.Example, error) bool) {
-		for _, e := range list {
-			if !yield(e, nil) {
-				return
-			}
-		}
+// asked is questions with their embedding.
+type asked struct {
+	questions []*Question
+	batches   []*models.Batch
+}
+
+func prepare(t *testing.T, r *models.Runner, list []datasets.Example, generate bool) asked {
+	t.Helper()
+	var a asked
+	var sequences []*models.Sequence
+	for _, e := range list {
+		q, err := NewQuestion(r.Model, e, generate)
 		if err != nil {
-			yield(datasets.Example{}, err)
+			t.Fatal(err)
 		}
+		a.questions, sequences = append(a.questions, q), append(sequences, q.Sequence)
 	}
+	var err error
+	if a.batches, err = r.Embed(sequences); err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
-func newSet(t *testing.T, r *models.Runner, list []datasets.Example, o Options) *Set {
+func (a asked) ask(t *testing.T, r *models.Runner, reference [][][]float32) ([]Sample, [][][]float32) {
 	t.Helper()
-	s, err := NewSet(t.Context(), r, sequence(list, nil), o)
+	samples, logits, err := Ask(t.Context(), ModelScorer{Runner: r}, a.questions, a.batches, reference)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
-}
-
-func score(t *testing.T, s *Set, r *models.Runner, reference, record *Reference) []Sample {
-	t.Helper()
-	samples, err := s.Score(t.Context(), ModelScorer{Runner: r}, reference, record)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return samples
+	return samples, logits
 }
 
 // tolGraph is for logits of the same prompt computed in another batch shape:
@@ -176,13 +174,9 @@ func TestScoreEqualsSeparatePrompts(t *testing.T) {
 	fp := runnerOf(t, m)
 	quantized := fp.With(perturbed(t, m, 0.3))
 	questions := colourQuestions(7)
-	set := newSet(t, fp, questions, Options{})
-	reference := &Reference{}
-	base := score(t, set, fp, nil, reference)
-	if err := reference.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	got := score(t, set, quantized, reference, nil)
+	set := prepare(t, fp, questions, false)
+	base, reference := set.ask(t, fp, nil)
+	got, _ := set.ask(t, quantized, reference)
 	near := func(what string, got, want float64) {
 		t.Helper()
 		if math.Abs(got-want) > tolGraph {
@@ -225,74 +219,57 @@ func TestScoreEqualsSeparatePrompts(t *testing.T) {
 	}
 }
 
-// TestScoreIsIndependentOfCompany: a question's sample is the same bits alone,
-// among others, and again; and an identical model has a KL of exactly 0.
+// TestScoreIsIndependentOfCompany: a question's sample is the same bits alone
+// and among others, and a model has a KL of exactly 0 to itself.
 func TestScoreIsIndependentOfCompany(t *testing.T) {
-	m := tinyModel(t, 2)
-	r := runnerOf(t, m)
-	questions := colourQuestions(chunk + 3)
-	reference := &Reference{}
-	all := score(t, newSet(t, r, questions, Options{}), r, nil, reference)
-	few := score(t, newSet(t, r, questions[chunk-1:], Options{}), r, reference, nil)
-	if diff := cmp.Diff(all[chunk-1:], few); diff != "" {
-		t.Error(diff)
-	}
-	// The same from a reference that went through a store.
-	data, err := json.Marshal(reference)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored := &Reference{}
-	if err := json.Unmarshal(data, stored); err != nil {
-		t.Fatal(err)
-	}
-	stored.Logits = slices.Clone(reference.Logits)
-	if err := stored.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	again := score(t, newSet(t, r, questions[chunk-1:], Options{}), r, stored, nil)
-	if diff := cmp.Diff(few, again); diff != "" {
+	r := runnerOf(t, tinyModel(t, 2))
+	questions := colourQuestions(11)
+	all, logits := prepare(t, r, questions, false).ask(t, r, nil)
+	few, _ := prepare(t, r, questions[8:], false).ask(t, r, logits[8:])
+	if diff := cmp.Diff(all[8:], few); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestScoreGenerates(t *testing.T) {
-	m := tinyModel(t, 3)
-	r := runnerOf(t, m)
+	r := runnerOf(t, tinyModel(t, 3))
 	questions := colourQuestions(3)
-	calls := 0
-	set := newSet(t, r, questions, Options{Generate: true, MaxTokens: 5, Progress: func(done, total int) {
-		calls++
-		if done != 3 || total != 3 {
-			t.Errorf("progress %d of %d", done, total)
-		}
-	}})
-	for i, s := range score(t, set, r, nil, nil) {
-		prompt, err := m.Prompt(questions[i].Images, questions[i].Question)
+	samples, _ := prepare(t, r, questions, true).ask(t, r, nil)
+	for i, s := range samples {
+		prompt, err := r.Model.Prompt(questions[i].Images, questions[i].Question)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, err := r.Generate(prompt, 5, nil)
+		ids, err := r.Generate(prompt, MaxAnswerTokens, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := strings.TrimSpace(m.Tokenizer.Decode(ids, true))
+		want := strings.TrimSpace(r.Model.Tokenizer.Decode(ids, true))
 		if s.Generated == nil || *s.Generated != want || s.ExactMatch == nil || *s.ExactMatch != ExactMatch(want, questions[i].Answers) {
 			t.Errorf("question %s: generated %v, exact %v, want %q", s.ID, s.Generated, s.ExactMatch, want)
 		}
 		if open := len(questions[i].Choices) == 0; open && (s.Prediction != want || s.LogLikelihoods != nil) {
 			t.Errorf("open question %s: prediction %q, want the generated %q", s.ID, s.Prediction, want)
 		}
-		if s.KL != nil {
-			t.Errorf("question %s has a KL without a reference", s.ID)
-		}
 	}
-	if calls != 1 {
-		t.Errorf("progress was told %d times, want once per %d questions", calls, chunk)
+	samples, _ = prepare(t, r, questions, false).ask(t, r, nil)
+	if samples[0].Generated != nil || samples[2].Generated == nil {
+		t.Errorf("generated %v and %v, want text for the open question only", samples[0].Generated, samples[2].Generated)
 	}
-	plain := newSet(t, r, questions[:1], Options{})
-	if s := score(t, plain, r, nil, nil)[0]; s.Generated != nil {
-		t.Error("a multiple-choice question generated without being asked to")
+}
+
+func TestGrade(t *testing.T) {
+	open := &Question{Example: datasets.Example{Answers: []string{"dog", "hound"}}}
+	var s Sample
+	open.Grade(&s, " The Hound.\n")
+	if !s.Correct || s.Prediction != "The Hound." || !*s.ExactMatch || *s.Generated != "The Hound." {
+		t.Errorf("open question: %+v", s)
+	}
+	choice := &Question{Example: datasets.Example{Answers: []string{"dog"}, Choices: []string{"cat", "dog"}}}
+	s = Sample{Prediction: "cat"}
+	choice.Grade(&s, "dog")
+	if s.Correct || s.Prediction != "cat" || !*s.ExactMatch {
+		t.Errorf("generated text changed a choice: %+v", s)
 	}
 }
 
@@ -320,7 +297,8 @@ func TestScoreTies(t *testing.T) {
 		}
 		return rows
 	}}
-	samples, err := newSet(t, r, colourQuestions(2), Options{}).Score(t.Context(), flat, nil, nil)
+	set := prepare(t, r, colourQuestions(2), false)
+	samples, _, err := Ask(t.Context(), flat, set.questions, set.batches, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,79 +313,69 @@ func TestScoreTies(t *testing.T) {
 	}
 }
 
-func TestScoreRejected(t *testing.T) {
+func TestAskRejected(t *testing.T) {
 	r := runnerOf(t, tinyModel(t, 5))
-	questions := colourQuestions(2)
-	set := newSet(t, r, questions, Options{})
-	reference := &Reference{}
-	score(t, set, r, nil, reference)
-	nan := faultyScorer{ModelScorer{Runner: r}, func(rows [][]float32) [][]float32 {
+	set := prepare(t, r, colourQuestions(2), false)
+	_, reference := set.ask(t, r, nil)
+	broken := func(change func(rows [][]float32) [][]float32) Scorer {
+		return faultyScorer{ModelScorer{Runner: r}, change}
+	}
+	nan := broken(func(rows [][]float32) [][]float32 {
 		rows[3][5] = float32(math.NaN())
 		return rows
-	}}
-	short := faultyScorer{ModelScorer{Runner: r}, func(rows [][]float32) [][]float32 { return rows[:len(rows)-1] }}
+	})
+	short := broken(func(rows [][]float32) [][]float32 { return rows[:len(rows)-1] })
+	narrow := broken(func(rows [][]float32) [][]float32 {
+		for i := range rows {
+			rows[i] = rows[i][:len(rows[i])-1]
+		}
+		return rows
+	})
+	plain := ModelScorer{Runner: r}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	fails := func(name, want string, scorer Scorer, ctx context.Context, reference, record *Reference) {
-		t.Helper()
-		samples, err := set.Score(ctx, scorer, reference, record)
-		if err == nil || !strings.Contains(err.Error(), want) || samples != nil {
-			t.Errorf("%s: %d samples and error %v, want none and one with %q", name, len(samples), err, want)
+	other := [][][]float32{reference[0][:1], reference[1]}
+	for _, c := range []struct {
+		name      string
+		ctx       context.Context
+		scorer    Scorer
+		questions []*Question
+		batches   []*models.Batch
+		reference [][][]float32
+		want      string
+	}{
+		{"NaN", t.Context(), nan, set.questions, set.batches, nil, "question colour/a: eval: logit 5 of"},
+		{"short", t.Context(), short, set.questions, set.batches, nil, "expected one for each of"},
+		{"other vocabulary", t.Context(), narrow, set.questions, set.batches, reference, "same vocabulary"},
+		{"cancelled", cancelled, plain, set.questions, set.batches, nil, "canceled"},
+		{"fewer references", t.Context(), plain, set.questions, set.batches, reference[:1], "reference logits of 1"},
+		{"other tokens", t.Context(), plain, set.questions, set.batches, other, "the reference model had 1"},
+		{"fewer questions", t.Context(), plain, set.questions[:1], set.batches, nil, "must belong together"},
+		{"no batches", t.Context(), plain, set.questions, nil, nil, "0 of 2 questions are in the batches"},
+	} {
+		samples, _, err := Ask(c.ctx, c.scorer, c.questions, c.batches, c.reference)
+		if err == nil || !strings.Contains(err.Error(), c.want) || samples != nil {
+			t.Errorf("%s: %d samples and error %v, want none and one with %q", c.name, len(samples), err, c.want)
 		}
 	}
-	plain := ModelScorer{Runner: r}
-	fails("NaN", "question colour/a: eval: logit 5 of", nan, t.Context(), nil, nil)
-	fails("short", "rows of logits are left", short, t.Context(), nil, nil)
-	fails("cancelled", "canceled", plain, cancelled, nil, nil)
-	fails("both", "not both", plain, t.Context(), reference, &Reference{})
-	fails("recorded twice", "recorded twice", plain, t.Context(), nil, reference)
-	fails("other questions", "was not asked question colour/a", plain, t.Context(), &Reference{}, nil)
-	other := &Reference{Keys: []string{"colour/a"}, Tokens: []int{99}, Vocab: 1, Logits: make([]float32, 99)}
-	fails("other tokens", "the reference model's had 99", plain, t.Context(), other, nil)
 }
 
-func TestNewSetRejected(t *testing.T) {
-	r := runnerOf(t, tinyModel(t, 6))
-	boom := errors.New("the pack is damaged")
-	change := func(f func(e *datasets.Example)) []datasets.Example {
-		list := colourQuestions(2)
-		f(&list[1])
-		return list
-	}
+func TestNewQuestionRejected(t *testing.T) {
+	m := tinyModel(t, 6)
 	for _, c := range []struct {
-		name     string
-		examples iter.Seq2[datasets.Example, error]
-		o        Options
-		want     string
+		name   string
+		change func(e *datasets.Example)
+		want   string
 	}{
-		{"none", sequence(nil, nil), Options{}, "no questions"},
-		{"broken data", sequence(colourQuestions(1), boom), Options{}, "damaged"},
-		{"twice", sequence(change(func(e *datasets.Example) { e.ID = "a" }), nil), Options{}, "question colour/a came twice"},
-		{"no answer", sequence(change(func(e *datasets.Example) { e.Answers = nil }), nil), Options{}, "question colour/b has no answer"},
-		{"not a choice", sequence(change(func(e *datasets.Example) { e.Answers = []string{"pink"} }), nil), Options{}, `the answer "pink" must be exactly once`},
-		{"two right", sequence(change(func(e *datasets.Example) { e.Choices = []string{"light green", "light green"} }), nil), Options{}, "exactly once"},
-		{"length", sequence(colourQuestions(1), nil), Options{MaxTokens: -1}, "at most -1 tokens"},
-		{"too long", sequence(change(func(e *datasets.Example) { e.Question = strings.Repeat("colour ", 600) }), nil), Options{}, "question colour/b"},
+		{"no answer", func(e *datasets.Example) { e.Answers = nil }, "question colour/a has no answer"},
+		{"not a choice", func(e *datasets.Example) { e.Answers = []string{"pink"} }, `the answer "pink" must be exactly once`},
+		{"two right", func(e *datasets.Example) { e.Choices = []string{"red", "red"} }, "exactly once"},
+		{"too long", func(e *datasets.Example) { e.Question = strings.Repeat("colour ", 600) }, "question colour/a: "},
 	} {
-		if _, err := NewSet(t.Context(), r, c.examples, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		e := colourQuestions(1)[0]
+		c.change(&e)
+		if _, err := NewQuestion(m, e, false); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
 		}
-	}
-}
-
-func TestReferenceValidate(t *testing.T) {
-	for name, r := range map[string]*Reference{
-		"counts":   {Keys: []string{"a"}, Vocab: 1},
-		"negative": {Keys: []string{"a"}, Tokens: []int{-1}, Vocab: 1},
-		"huge":     {Keys: []string{"a"}, Tokens: []int{math.MaxInt}, Vocab: 1, Logits: []float32{1}},
-		"twice":    {Keys: []string{"a", "a"}, Tokens: []int{1, 1}, Vocab: 1, Logits: []float32{1, 1}},
-		"short":    {Keys: []string{"a"}, Tokens: []int{2}, Vocab: 2, Logits: []float32{1, 1, 1}},
-	} {
-		if r.Validate() == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-	if err := (&Reference{}).Validate(); err != nil {
-		t.Errorf("empty: %v", err)
 	}
 }
