@@ -41,8 +41,8 @@ type TraceSite struct {
 	Factors []float64 `json:"factors"` // the kept smoothing factors: minimum, median, maximum
 }
 
-// TokenErrors are relative squared errors Σ(x̂−x)²/Σx² of a residual stream,
-// over all real tokens and over those of one kind; 0 where there are none.
+// TokenErrors are relative errors ‖x̂−x‖/‖x‖ of a residual stream, over all
+// real tokens and over those of one kind; 0 where there are none.
 type TokenErrors struct {
 	All    float64 `json:"all"`
 	Vision float64 `json:"vision"`

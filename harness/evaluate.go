@@ -127,7 +127,7 @@ func (m *Model) ask(q *Quantized, c chunk, data Key, reference *answers) (*answe
 	}
 	seqs := make([]*models.Sequence, len(questions))
 	for i := range questions {
-		seqs[i] = questions[i].seq
+		seqs[i] = questions[i].Sequence
 	}
 	x, err := m.embed(fmt.Sprintf("embed %s %d to %d", c.Task, c.Start, c.Start+c.N-1), c.embedKey(m, data),
 		func() ([]*models.Sequence, error) { return seqs, nil })
@@ -142,72 +142,29 @@ func (m *Model) ask(q *Quantized, c chunk, data Key, reference *answers) (*answe
 	if err != nil {
 		return nil, err
 	}
-	out := &answers{samples: make([]eval.Sample, len(questions))}
-	if reference == nil {
-		out.logits = make([][][]float32, len(questions))
+	out := &answers{}
+	scorer := eval.ModelScorer{Runner: r, ActQuant: act}
+	if reference != nil {
+		out.samples, _, err = eval.Ask(m.s.ctx, scorer, questions, batches, reference.logits)
+		return out, err
 	}
-	for _, b := range batches {
-		if err := m.s.ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := out.add(b, r, act, questions, reference); err != nil {
-			return nil, err
-		}
-	}
-	for i := range questions {
-		if !c.Generate && len(questions[i].Choices) > 0 {
-			continue
-		}
-		if err := questions[i].generate(m, r, act, &out.samples[i]); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// add scores one micro-batch.
-func (a *answers) add(b *models.Batch, r *models.Runner, act *models.ActQuant, questions []question, reference *answers) error {
-	y, err := r.Forward(b, act)
-	if err != nil {
-		return err
-	}
-	logits, err := r.Logits(b, y)
-	if err != nil {
-		return err
-	}
-	for _, i := range b.Index {
-		q := &questions[i]
-		own := logits[:len(q.seq.Scored)]
-		logits = logits[len(q.seq.Scored):]
-		var fp [][]float32
-		if reference != nil {
-			fp = reference.logits[i]
-		}
-		sample, rows, err := q.score(own, fp)
-		if err != nil {
-			return err
-		}
-		a.samples[i] = sample
-		if reference == nil {
-			a.logits[i] = rows
-		}
-	}
-	return nil
+	out.samples, out.logits, err = eval.Ask(m.s.ctx, scorer, questions, batches, nil)
+	return out, err
 }
 
 // questions makes a chunk's questions.
-func (m *Model) questions(c chunk) ([]question, error) {
+func (m *Model) questions(c chunk) ([]*eval.Question, error) {
 	task, err := datasets.FindTask(c.Task)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]question, c.N)
+	out := make([]*eval.Question, c.N)
 	for i := range out {
 		e, err := task.Example(datasets.Split(c.Split), c.Seed, c.Start+i)
 		if err != nil {
 			return nil, err
 		}
-		if out[i], err = newQuestion(m, e); err != nil {
+		if out[i], err = eval.NewQuestion(m, e, c.Generate); err != nil {
 			return nil, err
 		}
 	}
