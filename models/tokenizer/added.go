@@ -21,6 +21,7 @@ type AddedToken struct {
 type matcher struct {
 	nodes  []trieNode // nodes[0] is the root
 	tokens []AddedToken
+	begins [256]bool // bytes that tokens begin with
 }
 
 type trieNode struct {
@@ -28,10 +29,12 @@ type trieNode struct {
 	token int32 // index in tokens of the token that ends here, else -1
 }
 
+// add adds a token that is looked for as content, which must not be empty.
 func (m *matcher) add(content string, token AddedToken) {
 	if len(m.nodes) == 0 {
 		m.nodes = []trieNode{{next: map[byte]int32{}, token: -1}}
 	}
+	m.begins[content[0]] = true
 	at := int32(0)
 	for i := range len(content) {
 		to, ok := m.nodes[at].next[content[i]]
@@ -68,6 +71,10 @@ func (m *matcher) longest(s string) (token int32, length int) {
 func (m *matcher) split(s string, text func(string), token func(id int32)) {
 	done := 0 // everything before has been handed out
 	for i := 0; i < len(s) && len(m.nodes) > 0; {
+		if !m.begins[s[i]] {
+			i++
+			continue
+		}
 		k, n := m.longest(s[i:])
 		if n == 0 {
 			i++
