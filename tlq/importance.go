@@ -22,13 +22,14 @@ type Importance struct {
 
 // Needs names the measurements that an [Importance] reads.
 type Needs struct {
-	Error   bool // TokenView.Error: a pass along both paths
-	Product bool // TokenView.Product: a pass along both paths and a backward pass
-	Norm    bool // TokenView.Norm: a pass along the path
+	Gradient bool // TokenView.Gradient: the result of [Calibration.Gradients]
+	Error    bool // TokenView.Error: a pass along both paths
+	Product  bool // TokenView.Product: a pass along both paths and a backward pass
+	Norm     bool // TokenView.Norm: a pass along both paths
 }
 
-// any reports whether samples must be run.
-func (n Needs) any() bool { return n.Error || n.Product || n.Norm }
+// walk reports whether samples must be run along both paths.
+func (n Needs) walk() bool { return n.Error || n.Product || n.Norm }
 
 // TokenView is what an [Importance] sees of one sample at one output site. All
 // slices have one value per token.
@@ -58,8 +59,8 @@ func Importances() []Importance {
 		{Name: "uniform", Title: "all tokens alike", Score: func(v *TokenView) []float32 {
 			return fill(len(v.Modality), 1)
 		}},
-		{Name: "modality", Title: "mean gradient of the token's modality", Score: modalityScore},
-		{Name: "gradient", Title: "mean |g|", Score: func(v *TokenView) []float32 { return v.Gradient }},
+		{Name: "modality", Title: "mean gradient of the token's modality", Needs: Needs{Gradient: true}, Score: modalityScore},
+		{Name: "gradient", Title: "mean |g|", Needs: Needs{Gradient: true}, Score: func(v *TokenView) []float32 { return v.Gradient }},
 		{Name: "error", Title: "mean |e|", Needs: Needs{Error: true}, Score: func(v *TokenView) []float32 { return v.Error }},
 		{Name: "gradient*error", Title: "Σ |g·e|", Needs: Needs{Product: true}, Score: func(v *TokenView) []float32 { return v.Product }},
 		{Name: "norm", Title: "norm of the layer's input (RSQ's ActNorm)", Needs: Needs{Norm: true}, Score: func(v *TokenView) []float32 { return v.Norm }},

@@ -361,6 +361,20 @@ func (m Method) Built(own ...Importance) error {
 	return nil
 }
 
-// NeedsTokens reports whether m uses a token-level calibration set at all:
-// whether the stages before [Calibration.CalibrateLayer] are needed.
+// NeedsTokens reports whether m reads a token-level calibration set: whether
+// [Calibration.Importance] and [SelectTokens] must run before layers are
+// calibrated.
 func (m Method) NeedsTokens() bool { return m.Search.Kind == SearchGrid }
+
+// NeedsGradients reports whether m reads the result of [Calibration.Gradients].
+func (m Method) NeedsGradients(own ...Importance) bool {
+	if !m.NeedsTokens() {
+		return false
+	}
+	for _, name := range []string{m.Tokens.Importance, m.Tokens.Weight} {
+		if imp, err := findImportance(name, own); err == nil && imp.Needs.Gradient {
+			return true
+		}
+	}
+	return m.Tokens.needsRatios()
+}

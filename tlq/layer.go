@@ -1,0 +1,249 @@
+package tlq
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// LayerResult is a calibrated layer.
+type LayerResult struct {
+	Quantized *QuantizedLayer
+	// Smooth holds the scaling factors that were folded, one per input column of
+	// each searched site.
+	Smooth map[models.Site][]float32
+	Report LayerReport
+}
+
+// LayerReport tells how a layer was calibrated.
+type LayerReport struct {
+	Layer  int          `json:"layer"`
+	Sites  []SiteReport `json:"sites"`  // in order of the search
+	Stream StreamError  `json:"stream"` // error of the exposed stream behind the layer
+	Events []Event      `json:"events"`
+}
+
+// SiteReport tells how a site was searched.
+type SiteReport struct {
+	Site models.Site `json:"site"`
+	// Skipped says why there was no search; the other fields are then zero.
+	Skipped string `json:"skipped,omitempty"`
+	// Alpha is the exponent that was chosen, Alphas all that were tried.
+	Alpha  float64   `json:"alpha"`
+	Alphas []float64 `json:"alphas,omitempty"`
+	// Curve is J(α) = Σ_t a_t·ρ_t / (Tokens·C) for every exponent: ρ_t the error of
+	// a token summed over the C output channels, by the method's metric.
+	Curve []float64 `json:"curve,omitempty"`
+	// Tokens is the size of the token-level calibration set at this site.
+	Tokens int `json:"tokens"`
+}
+
+// CalibrateLayer calibrates layer st.Next: it searches the scaling factors of its
+// groups in the order qkv, o, gate_up, down, folds them, rounds the layer, and runs
+// both streams through it. set may be nil for methods that search nothing. st is not
+// changed; the returned state is the input of the next layer. The layer's
+// weights are exactly those of [QuantizeLayer] on the folded layer, and the exposed
+// stream is a pass through them, so that it follows the inference path bit for bit.
+//
+// With the method's path exposed per group, the inputs of a group are taken
+// behind all earlier groups of the layer, folded and rounded (activations too).
+// Candidates are measured against the unscaled layer, as in MBQ: only the group's own
+// weights and inputs are rounded, the rest of the inspected module is not.
+func (c *Calibration) CalibrateLayer(ctx context.Context, st *State, set *TokenSet) (*LayerResult, *State, error) {
+	if err := c.Method.Built(c.Own...); err != nil {
+		return nil, nil, err
+	}
+	samples, err := c.samples()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.checkState(st); err != nil {
+		return nil, nil, err
+	}
+	if c.Method.NeedsTokens() {
+		if err := set.check(c.Model.NumLayers(), samples); err != nil {
+			return nil, nil, err
+		}
+	}
+	exact, err := c.Model.Layer(st.Next)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &layerRun{c: c, samples: samples, state: st, exact: exact, folded: exact.Clone()}
+	if set != nil && c.Method.NeedsTokens() {
+		r.tokens = &set.Layers[st.Next]
+	}
+	return r.run(ctx)
+}
+
+// layerRun is the calibration of one layer.
+type layerRun struct {
+	c       *Calibration
+	samples []*models.Sequence
+	state   *State
+	tokens  *LayerTokens // nil where nothing is searched
+
+	exact  *models.Layer   // as in the unquantized model
+	folded *models.Layer   // with the scales found so far folded
+	partly *QuantizedLayer // the groups done so far rounded; shares the rest with folded
+	fp     []fpPass        // per batch
+	smooth map[models.Site][]float32
+	report LayerReport
+	steps  progress
+}
+
+// fpPass is what is kept of the unquantized layer on the fp stream.
+type fpPass struct {
+	y       []float32                 // the stream behind the layer
+	outputs map[models.Site][]float32 // what the inspected modules should reproduce, by output site
+}
+
+// progress counts the calls of a layer.
+type progress struct{ done, total int }
+
+func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
+	partly := *r.folded
+	r.partly = &QuantizedLayer{Layer: &partly, Grids: map[string]*Grid{}}
+	r.smooth = map[models.Site][]float32{}
+	r.report = LayerReport{Layer: r.state.Next, Events: []Event{}}
+	r.plan()
+	if err := r.runFP(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, site := range models.Sites() {
+		if err := r.calibrateSite(ctx, site); err != nil {
+			return nil, nil, err
+		}
+	}
+	next, err := r.advance(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.report.Stream = streamError(r.c.Batches, len(r.samples), next.FP, next.Exposed)
+	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Report: r.report}, next, nil
+}
+
+// skipped says why a site is not searched, or nothing.
+func (r *layerRun) skipped(site models.Site) string {
+	switch {
+	case r.c.Method.Search.Kind == SearchNone:
+		return "the method searches nothing"
+	case !slices.Contains(r.c.Method.Search.Sites, site):
+		return "the method does not search this site"
+	}
+	return unscalable(r.exact, site)
+}
+
+// plan counts the steps that progress is told in: two passes over the batches,
+// and one more and the candidates per searched site.
+func (r *layerRun) plan() {
+	r.steps.total = 2 * len(r.c.Batches)
+	for _, site := range models.Sites() {
+		if r.skipped(site) == "" {
+			r.steps.total += len(r.c.Batches) + r.c.Method.Search.Points
+		}
+	}
+}
+
+func (r *layerRun) step(ctx context.Context) error {
+	err := r.c.step(ctx, r.steps.done, r.steps.total)
+	r.steps.done++
+	return err
+}
+
+// runFP runs the unquantized layer on the fp stream.
+func (r *layerRun) runFP(ctx context.Context) error {
+	search := r.tokens != nil
+	for i, b := range r.c.Batches {
+		if err := r.step(ctx); err != nil {
+			return err
+		}
+		res, err := r.c.Runner.Block(b, r.state.FP[i], r.exact, models.BlockOptions{Outputs: search})
+		if err != nil {
+			return err
+		}
+		p := fpPass{y: res.Y}
+		if search {
+			p.outputs = map[models.Site][]float32{models.O: res.OOut, models.Down: res.Down}
+		}
+		r.fp = append(r.fp, p)
+	}
+	return nil
+}
+
+// calibrateSite searches, folds and rounds one group.
+func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
+	c := r.c
+	report := SiteReport{Site: site, Skipped: r.skipped(site)}
+	if report.Skipped == "" {
+		found, err := r.search(ctx, site)
+		if err != nil {
+			return fmt.Errorf("tlq: layer %d, %s: %w", r.state.Next, site, err)
+		}
+		report = *found
+		if err := r.fold(site); err != nil {
+			return err
+		}
+	}
+	r.report.Sites = append(r.report.Sites, report)
+	r.report.Events = append(r.report.Events, formatEvents(r.folded, site, c.Format, c.Fallback)...)
+	return r.partly.roundSite(r.folded, site, c.Format, c.Fallback)
+}
+
+// fold folds the site's factors and rounds anew what feeds the site, where that
+// is a linear: its rows have changed. (Norms and biases are shared.)
+func (r *layerRun) fold(site models.Site) error {
+	if err := FoldScale(r.folded, site, r.smooth[site]); err != nil {
+		return err
+	}
+	if behind, ok := feeder(site); ok {
+		return r.partly.roundSite(r.folded, behind, r.c.Format, r.c.Fallback)
+	}
+	return nil
+}
+
+// advance runs the rounded layer on the exposed stream.
+func (r *layerRun) advance(ctx context.Context) (*State, error) {
+	next := &State{Next: r.state.Next + 1}
+	for i, b := range r.c.Batches {
+		if err := r.step(ctx); err != nil {
+			return nil, err
+		}
+		res, err := r.c.Runner.Block(b, r.state.Exposed[i], r.partly.Layer, models.BlockOptions{ActQuant: r.c.Format.ActQuant()})
+		if err != nil {
+			return nil, err
+		}
+		next.FP = append(next.FP, r.fp[i].y)
+		next.Exposed = append(next.Exposed, res.Y)
+	}
+	return next, nil
+}
+
+// SmoothTensors stores the scaling factors: "smooth.SITE", [in].
+func (l *LayerResult) SmoothTensors() []safetensors.Tensor {
+	var list []safetensors.Tensor
+	for _, site := range models.Sites() {
+		if s, ok := l.Smooth[site]; ok {
+			list = append(list, safetensors.FromFloat32("smooth."+string(site), []int{len(s)}, s))
+		}
+	}
+	return list
+}
+
+// ReadSmooth reads what [LayerResult.SmoothTensors] stored.
+func ReadSmooth(f *safetensors.File) (map[models.Site][]float32, error) {
+	smooth := map[models.Site][]float32{}
+	for _, site := range models.Sites() {
+		if name := "smooth." + string(site); f.Has(name) {
+			s, err := readFloats(f, name)
+			if err != nil {
+				return nil, err
+			}
+			smooth[site] = s
+		}
+	}
+	return smooth, nil
+}

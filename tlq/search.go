@@ -1,0 +1,312 @@
+package tlq
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// A search measures J(α) for every exponent and keeps the first strict minimum.
+//
+// The direct form is always used: candidates run on tokens. The Gram form
+// J = tr(E·H·Eᵀ) needs a squared error that is linear in the weights; the default
+// metric is an absolute one, activations are rounded nonlinearly, targets lie on
+// another path than inputs, and the inspected module is not linear. What a token
+// costs is saved instead: at sites whose module treats tokens alone (o, gate_up,
+// down), candidates run on the token-level calibration set only, its rows packed
+// without padding. Attention needs all tokens as context.
+
+// rowsPerCall is the number of packed tokens that a candidate is run on at once.
+// It is fixed, so that a token's numbers cannot depend on how many others there are.
+const rowsPerCall = 256
+
+// workload is what the candidates of a site are run on.
+type workload struct {
+	batch     *models.Batch
+	x, target []float32 // [B, T, In], [B, T, C]
+	// weights of the rows in their order; sample < 0: padding.
+	rows []weightedRow
+}
+
+// weightedRow is a row of a workload that counts.
+type weightedRow struct {
+	at     int // row in the result, b·T + t
+	sample int
+	weight float64
+}
+
+// search finds the factors of a site and leaves them in r.smooth.
+func (r *layerRun) search(ctx context.Context, site models.Site) (*SiteReport, error) {
+	means, work, err := r.gather(ctx, site)
+	if err != nil {
+		return nil, err
+	}
+	points := r.c.Method.Search.Points
+	report := &SiteReport{Site: site, Tokens: Count(r.tokens.At(site))}
+	channels := r.exact.O.Out
+	cand, err := newCandidate(r.exact, site, r.c.Format, r.c.Fallback)
+	if err != nil {
+		return nil, err
+	}
+	best, least := 0, math.Inf(1)
+	for k := range points {
+		if err := r.step(ctx); err != nil {
+			return nil, err
+		}
+		alpha := float64(k) / float64(points)
+		costs, err := r.costs(ctx, cand, ScaleFactors(means, alpha), work)
+		if err != nil {
+			return nil, err
+		}
+		var sum float64
+		for _, j := range costs { // in sample order
+			sum += j
+		}
+		if math.IsNaN(sum) || math.IsInf(sum, 0) {
+			return nil, fmt.Errorf("the search objective is %v at α = %v; expected a finite number", sum, alpha)
+		}
+		report.Alphas = append(report.Alphas, alpha)
+		report.Curve = append(report.Curve, sum/(float64(report.Tokens)*float64(channels)))
+		if sum < least { // the first strict minimum
+			best, least = k, sum
+		}
+	}
+	report.Alpha = report.Alphas[best]
+	r.smooth[site] = ScaleFactors(means, report.Alpha)
+	return report, nil
+}
+
+// candidate is a layer whose linears at one site are overwritten for every
+// exponent.
+type candidate struct {
+	exact, layer *models.Layer
+	site         models.Site
+	format       Format
+	group        int
+}
+
+func newCandidate(exact *models.Layer, site models.Site, f Format, fallback GroupFallback) (*candidate, error) {
+	group, _, err := f.GroupSize(exact.Linears(site)[0].In, fallback)
+	if err != nil {
+		return nil, err
+	}
+	layer := *exact
+	for _, lin := range layer.Linears(site) {
+		lin.W = make([]float32, len(lin.W))
+	}
+	return &candidate{exact: exact, layer: &layer, site: site, format: f, group: group}, nil
+}
+
+// set makes the layer that of scaling factors s.
+func (c *candidate) set(s []float32) {
+	targets := c.layer.Linears(c.site)
+	for i, lin := range c.exact.Linears(c.site) {
+		roundScaled(targets[i].W, lin, s, c.format, c.group)
+	}
+}
+
+// costs is Σ_t a_t·ρ_t per sample for scaling factors s.
+func (r *layerRun) costs(ctx context.Context, cand *candidate, s []float32, work []workload) ([]float64, error) {
+	cand.set(s)
+	aq := r.c.Format.ActQuant()
+	metric := string(r.c.Method.Search.Metric)
+	costs := make([]float64, len(r.samples))
+	for _, w := range work {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		errors, err := r.c.Runner.TokenError(w.batch, cand.site, w.x, cand.layer, s, aq, w.target, metric)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range w.rows {
+			costs[row.sample] += row.weight * float64(errors[row.at])
+		}
+	}
+	return costs, nil
+}
+
+// gather runs the method's path up to a site: the channel means of the site's
+// input and what the candidates are to be run on.
+func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float64, work []workload, err error) {
+	m := newChannelMeans(len(r.samples), r.exact.Linears(site)[0].In)
+	packed := newPacker(r.c, r.exact, site)
+	for i, b := range r.c.Batches {
+		if err := r.step(ctx); err != nil {
+			return nil, nil, err
+		}
+		x, err := r.inputs(i, site)
+		if err != nil {
+			return nil, nil, err
+		}
+		target := r.fp[i].outputs[outputSites[outputIndex(site)]]
+		if r.c.Method.Path.Target == TargetSame {
+			if target, err = r.c.Runner.Module(b, site, x, r.exact, nil, nil); err != nil {
+				return nil, nil, err
+			}
+		}
+		for row, sample := range b.Index {
+			tokens := r.tokens.At(site)[sample]
+			m.add(b, row, x, r.meanTokens(sample, tokens))
+			if site != models.QKV {
+				if err := packed.add(b, row, x, target, tokens); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+		if site == models.QKV {
+			work = append(work, wholeBatch(b, x, target, r.tokens.At(site)))
+		}
+	}
+	if site != models.QKV {
+		if work, err = packed.finish(); err != nil {
+			return nil, nil, err
+		}
+	}
+	means, err = m.means()
+	return means, work, err
+}
+
+// inputs is the input of a site's linears on the method's path, [B, T, In].
+func (r *layerRun) inputs(batch int, site models.Site) ([]float32, error) {
+	stream, layer := r.state.Exposed[batch], r.exact
+	o := models.BlockOptions{Taps: true}
+	switch r.c.Method.Path.Expose {
+	case ExposeNone:
+		stream = r.state.FP[batch]
+	case ExposeGroup:
+		layer, o.ActQuant = r.partly.Layer, r.c.Format.ActQuant()
+	}
+	res, err := r.c.Runner.Block(r.c.Batches[batch], stream, layer, o)
+	if err != nil {
+		return nil, err
+	}
+	return res.Inputs[site], nil
+}
+
+// meanTokens lists the tokens that channel means are taken over; nil: all.
+func (r *layerRun) meanTokens(sample int, tokens SampleTokens) []int {
+	if r.c.Method.Tokens.Means == MeansAll {
+		all := make([]int, r.samples[sample].Len())
+		for t := range all {
+			all[t] = t
+		}
+		return all
+	}
+	return tokens.Index
+}
+
+// wholeBatch is the workload of a batch whose tokens need each other.
+func wholeBatch(b *models.Batch, x, target []float32, sets []SampleTokens) workload {
+	w := workload{batch: b, x: x, target: target}
+	for row, sample := range b.Index {
+		for i, t := range sets[sample].Index {
+			w.rows = append(w.rows, weightedRow{at: row*b.T + t, sample: sample, weight: float64(sets[sample].Weight[i])})
+		}
+	}
+	return w
+}
+
+// packer collects rows of the token-level calibration set into batches of
+// rowsPerCall.
+type packer struct {
+	c         *Calibration
+	in, out   int
+	x, target []float32
+	rows      []weightedRow
+	work      []workload
+}
+
+func newPacker(c *Calibration, l *models.Layer, site models.Site) *packer {
+	return &packer{c: c, in: l.Linears(site)[0].In, out: l.O.Out}
+}
+
+// add appends the tokens of one sample.
+func (p *packer) add(b *models.Batch, row int, x, target []float32, tokens SampleTokens) error {
+	for i, t := range tokens.Index {
+		if tokens.Weight[i] == 0 {
+			continue
+		}
+		at := row*b.T + t
+		p.rows = append(p.rows, weightedRow{at: len(p.rows), sample: b.Index[row], weight: float64(tokens.Weight[i])})
+		p.x = append(p.x, x[at*p.in:(at+1)*p.in]...)
+		p.target = append(p.target, target[at*p.out:(at+1)*p.out]...)
+		if len(p.rows) == rowsPerCall {
+			if err := p.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush closes the current batch, padded with zeros.
+func (p *packer) flush() error {
+	rest := rowsPerCall - len(p.rows)
+	x, target := append(p.x, make([]float32, rest*p.in)...), append(p.target, make([]float32, rest*p.out)...)
+	// The module looks at no other token, so that the sequence's content and its
+	// positions play no part.
+	batches, err := p.c.Model.NewBatches([]*models.Sequence{models.TextSequence(make([]int32, rowsPerCall))}, [][]float32{make([]float32, rowsPerCall*p.out)})
+	if err != nil {
+		return err
+	}
+	if len(batches) != 1 || batches[0].B != 1 || batches[0].T != rowsPerCall {
+		return fmt.Errorf("a sequence of %d tokens was not packed as one row of that length", rowsPerCall)
+	}
+	p.work = append(p.work, workload{batch: batches[0], x: x, target: target, rows: p.rows})
+	p.x, p.target, p.rows = nil, nil, nil
+	return nil
+}
+
+func (p *packer) finish() ([]workload, error) {
+	if len(p.rows) > 0 {
+		if err := p.flush(); err != nil {
+			return nil, err
+		}
+	}
+	return p.work, nil
+}
+
+// channelMeans accumulates Σ_t|x_tc| per sample in float64.
+type channelMeans struct {
+	sums   [][]float64 // [sample][in]
+	counts []int
+	in     int
+}
+
+func newChannelMeans(samples, in int) *channelMeans {
+	return &channelMeans{sums: make([][]float64, samples), counts: make([]int, samples), in: in}
+}
+
+// add takes the given tokens of row of the batch.
+func (m *channelMeans) add(b *models.Batch, row int, x []float32, tokens []int) {
+	sum := make([]float64, m.in)
+	for _, t := range tokens {
+		at := (row*b.T + t) * m.in
+		for c, v := range x[at : at+m.in] {
+			sum[c] += abs(v)
+		}
+	}
+	m.sums[b.Index[row]], m.counts[b.Index[row]] = sum, len(tokens)
+}
+
+// means adds the samples in their order.
+func (m *channelMeans) means() ([]float64, error) {
+	total := make([]float64, m.in)
+	n := 0
+	for i, sum := range m.sums {
+		for c, v := range sum {
+			total[c] += v
+		}
+		n += m.counts[i]
+	}
+	for c := range total {
+		total[c] /= float64(n)
+		if math.IsNaN(total[c]) || math.IsInf(total[c], 0) {
+			return nil, fmt.Errorf("the mean input magnitude of channel %d is %v; expected a finite number", c, total[c])
+		}
+	}
+	return total, nil
+}
