@@ -6,8 +6,8 @@
 // written to a folder; into a file it is Markdown with links to the figures. A
 // cell is one or two lines:
 //
-//	run := display.Must(lab.Open("zoo:qwen2vl-nano"))
-//	display.Show(run.Importance().Figure())
+//	table := display.Must(report.Summary(records))
+//	display.Show(table)
 //
 // Every display in a notebook ends by waiting for the kernel's acknowledgement:
 // a kernel drops whatever it has not read when a cell's program exits, which

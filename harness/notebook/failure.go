@@ -26,17 +26,17 @@ type CellError struct {
 }
 
 // Error returns file, cell, line and reason on one line.
-func (e *CellError) Error() string {
-	at := fmt.Sprintf("cell %d", e.Cell)
-	if e.Line > 0 {
-		at += fmt.Sprintf(", line %d", e.Line)
+func (f *CellError) Error() string {
+	at := fmt.Sprintf("cell %d", f.Cell)
+	if f.Line > 0 {
+		at += fmt.Sprintf(", line %d", f.Line)
 	}
-	return fmt.Sprintf("notebook: %s: %s: %s", e.File, at, e.Reason)
+	return fmt.Sprintf("notebook: %s: %s: %s", f.File, at, f.Reason)
 }
 
 // output is the error as an output of the cell.
-func (e *CellError) output() Output {
-	return kernelError{Name: "ERROR", Value: e.Reason, Traceback: []string{e.Reason}}.output()
+func (f *CellError) output() Output {
+	return kernelError{Name: "ERROR", Value: f.Reason, Traceback: []string{f.Reason}}.output()
 }
 
 var (
