@@ -107,13 +107,14 @@ func floorDiv(a, b int) int {
 	return d
 }
 
-// resize returns s at another size.
+// resize returns s at another size: rows first, then columns.
 //
 // Two channels travel in one int64, low + high<<32, so that one product serves
 // both: with signed weights the sum is still low + high<<32 of the exact sums.
 func (s *sprite) resize(k *kernel) *sprite {
 	to := len(k.first)
-	middle := make([]int64, s.size*to*2) // [rows, to, 2], middleBits fractional bits
+	stride := to * 2
+	middle := make([]int64, s.size*stride) // [rows, to, 2], middleBits fractional bits
 	line := make([]int64, s.size*2)
 	for y := range s.size {
 		src := s.pix[y*s.size*4 : (y+1)*s.size*4]
@@ -121,36 +122,38 @@ func (s *sprite) resize(k *kernel) *sprite {
 			line[2*x] = int64(src[4*x]) | int64(src[4*x+1])<<32
 			line[2*x+1] = int64(src[4*x+2]) | int64(src[4*x+3])<<32
 		}
-		out := middle[y*to*2 : (y+1)*to*2]
+		out := middle[y*stride : (y+1)*stride]
 		for x := range to {
-			var rg, ba int64
-			base := int(k.first[x]) * 2
-			for n, w := range k.weights[x*k.taps : (x+1)*k.taps] {
-				rg += w * line[base+2*n]
-				ba += w * line[base+2*n+1]
-			}
+			rg, ba := k.sum(line, x, 2*int(k.first[x]), 2)
 			out[2*x] = repack(rg, weightBits-middleBits)
 			out[2*x+1] = repack(ba, weightBits-middleBits)
 		}
 	}
 	dst := &sprite{size: to, pix: make([]uint8, to*to*4)}
-	stride := to * 2
 	for y := range to {
-		weights := k.weights[y*k.taps : (y+1)*k.taps]
-		base := int(k.first[y]) * stride
 		out := dst.pix[y*to*4 : (y+1)*to*4]
 		for x := range to {
-			var rg, ba int64
-			at := base + 2*x
-			for _, w := range weights {
-				rg += w * middle[at]
-				ba += w * middle[at+1]
-				at += stride
-			}
-			premultiplied(out[4*x:4*x+4], rg, ba)
+			rg, ba := k.sum(middle, y, int(k.first[y])*stride+2*x, stride)
+			premultiplied(out[4*x:4*x+4:4*x+4], rg, ba)
 		}
 	}
 	return dst
+}
+
+// sum adds the weighted taps of output i, which lie at, at + step, … in from.
+// Enlarging has four taps, always; they are written out because the training stream spends its time here.
+func (k *kernel) sum(from []int64, i, at, step int) (rg, ba int64) {
+	w := k.weights[i*k.taps : (i+1)*k.taps]
+	if len(w) == 4 {
+		p, q, r, s := from[at:at+2], from[at+step:at+step+2], from[at+2*step:at+2*step+2], from[at+3*step:at+3*step+2]
+		return w[0]*p[0] + w[1]*q[0] + w[2]*r[0] + w[3]*s[0], w[0]*p[1] + w[1]*q[1] + w[2]*r[1] + w[3]*s[1]
+	}
+	for _, v := range w {
+		rg += v * from[at]
+		ba += v * from[at+1]
+		at += step
+	}
+	return rg, ba
 }
 
 // repack shifts both halves of a pair right, rounding.
