@@ -92,7 +92,8 @@ func Install(ctx context.Context, root string) error {
 	return writeSpec(filepath.Join(root, ".jupyter", "kernels", kernelName), root)
 }
 
-// goCommand runs the go command in root. Its error holds what the command said.
+// goCommand runs the go command in root. Its error holds the first thing that
+// the command complained about.
 func goCommand(ctx context.Context, root string, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Env = root, env
@@ -106,9 +107,21 @@ func goCommand(ctx context.Context, root string, env []string, args ...string) e
 		return ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(out.String()))
+		return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, complaint(out.String()))
 	}
 	return nil
+}
+
+// complaint returns the first line of the go command's output that is neither a
+// package heading nor news about a download.
+func complaint(output string) string {
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go: downloading") {
+			return line
+		}
+	}
+	return "no message"
 }
 
 // plainEnviron is the environment without the settings that would make go
