@@ -19,6 +19,9 @@ type Config struct {
 	MergeSize         int `json:"merge_size"`          // patches along the side of a block that becomes one token
 }
 
+// maxPicture bounds the pixels of a resized picture: 2³⁰ take 24 GB as patches.
+const maxPicture = 1 << 30
+
 // DefaultConfig returns the settings of the published Qwen2-VL code: what holds
 // for keys that a preprocessor_config.json leaves out.
 func DefaultConfig() *Config {
@@ -48,8 +51,8 @@ func (c *Config) Validate() error {
 		{"patch_size", c.PatchSize, 1 << 12},
 		{"temporal_patch_size", c.TemporalPatchSize, 1 << 6},
 		{"merge_size", c.MergeSize, 1 << 6},
-		{"min_pixels", c.MinPixels, 1 << 40},
-		{"max_pixels", c.MaxPixels, 1 << 40},
+		{"min_pixels", c.MinPixels, maxPicture},
+		{"max_pixels", c.MaxPixels, maxPicture},
 	} {
 		if s.value < 1 || s.value > s.limit {
 			return fmt.Errorf("pixels: %s is %d, expected 1 to %d", s.key, s.value, s.limit)
@@ -107,9 +110,12 @@ func parseConfig(data []byte) (*Config, error) {
 	if f.Resample != nil && *f.Resample != 3 {
 		return nil, fmt.Errorf("pixels: resample is %d, expected 3 (bicubic)", *f.Resample)
 	}
-	for key, on := range map[string]*bool{"do_resize": f.DoResize, "do_rescale": f.DoRescale, "do_normalize": f.DoNormalize} {
-		if on != nil && !*on {
-			return nil, fmt.Errorf("pixels: %s is false, which is not supported", key)
+	for _, step := range []struct {
+		key string
+		on  *bool
+	}{{"do_resize", f.DoResize}, {"do_rescale", f.DoRescale}, {"do_normalize", f.DoNormalize}} {
+		if step.on != nil && !*step.on {
+			return nil, fmt.Errorf("pixels: %s is false, which is not supported; expected true", step.key)
 		}
 	}
 	c := DefaultConfig()
@@ -124,7 +130,10 @@ func parseConfig(data []byte) (*Config, error) {
 	if err := errors.Join(channels(&c.Mean, "image_mean", f.Mean), channels(&c.Std, "image_std", f.Std)); err != nil {
 		return nil, err
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func override[T any](value, given *T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tlqlab/tlqlab/models/safetensors"
@@ -45,7 +46,7 @@ func open(t *testing.T, path string) *safetensors.File {
 
 func tableFolders() []string {
 	folders := []string{"testdata"}
-	if _, err := os.Stat(filepath.Join(shared, "preprocessing")); err == nil {
+	if exists(filepath.Join(shared, "preprocessing")) {
 		folders = append(folders, filepath.Join(shared, "preprocessing"))
 	}
 	return folders
@@ -175,14 +176,11 @@ func TestPatchesAreHuggingFaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, err := filepath.Glob(filepath.Join(dir, "*inputs*.safetensors"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pictures := 0
-		for _, path := range files {
-			if f := open(t, path); f.Has("pixel_values") {
-				pictures += comparePatches(t, c, f, path)
+		pictures := comparePatches(t, c, filepath.Join(dir, "inputs.safetensors"), filepath.Join(dir, "inputs.safetensors"), "")
+		if extra := filepath.Join(dir, "extra_inputs.safetensors"); exists(extra) {
+			for _, name := range open(t, extra).Names() {
+				prefix, _ := strings.CutSuffix(name, "image.0")
+				pictures += comparePatches(t, c, extra, filepath.Join(dir, "extra_expected.safetensors"), prefix)
 			}
 		}
 		if pictures == 0 {
@@ -191,15 +189,23 @@ func TestPatchesAreHuggingFaces(t *testing.T) {
 	}
 }
 
-// comparePatches compares the patches of all pictures of an inputs file, which
-// lie one after the other, and returns the number of pictures.
-func comparePatches(t *testing.T, c *Config, f *safetensors.File, path string) int {
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// comparePatches compares the patches of all pictures of a case, which lie one
+// after the other, and returns the number of pictures. The case's name is the
+// tensors' prefix.
+func comparePatches(t *testing.T, c *Config, inputs, expected, prefix string) int {
 	t.Helper()
+	f, wanted := open(t, inputs), open(t, expected)
+	path := inputs + " " + prefix
 	var values []float32
 	var grid []int64
 	pictures := 0
-	for ; f.Has(fmt.Sprintf("image.%d", pictures)); pictures++ {
-		p, err := c.Patches(readPicture(t, f, fmt.Sprintf("image.%d", pictures)))
+	for ; f.Has(fmt.Sprintf("%simage.%d", prefix, pictures)); pictures++ {
+		p, err := c.Patches(readPicture(t, f, fmt.Sprintf("%simage.%d", prefix, pictures)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +217,7 @@ func comparePatches(t *testing.T, c *Config, f *safetensors.File, path string) i
 			grid = append(grid, int64(g))
 		}
 	}
-	x, err := f.Tensor("pixel_values")
+	x, err := wanted.Tensor(prefix + "pixel_values")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +225,7 @@ func comparePatches(t *testing.T, c *Config, f *safetensors.File, path string) i
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := f.Tensor("image_grid_thw")
+	g, err := wanted.Tensor(prefix + "image_grid_thw")
 	if err != nil {
 		t.Fatal(err)
 	}

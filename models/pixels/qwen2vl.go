@@ -1,6 +1,7 @@
 package pixels
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"math"
@@ -57,6 +58,9 @@ func SmartResize(h, w, factor, minPixels, maxPixels int) (height, width int, err
 func (c *Config) Patches(img image.Image) (*Patches, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if img == nil {
+		return nil, errors.New("pixels: no picture; expected an image.Image")
 	}
 	b := img.Bounds()
 	height, width, err := SmartResize(b.Dy(), b.Dx(), c.PatchSize*c.MergeSize, c.MinPixels, c.MaxPixels)
