@@ -1,0 +1,243 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/models/pixels"
+	"github.com/tlqlab/tlqlab/models/tokenizer"
+)
+
+// Modality is the kind of a token.
+type Modality uint8
+
+// Modalities. Answer marks a position whose *next* token is scored: its output
+// is what the answer is read from. (MBQ's code marks the answer's own tokens
+// instead; with answers of one to three tokens the difference matters.)
+const (
+	Other Modality = iota
+	Vision
+	Answer
+)
+
+func (m Modality) String() string { return [...]string{"other", "vision", "answer"}[m] }
+
+// Scored is a prediction that counts: the output at Pos should be Target.
+type Scored struct{ Pos, Target, Branch int32 }
+
+// Sequence is one tokenized prompt with its answers, without padding.
+//
+// A sequence may branch: tokens of branch 0 are a shared prefix, and a token
+// attends to the earlier tokens of branch 0 and of its own branch. So several
+// answers share one question, and several questions one picture, with the
+// numbers of separate prompts.
+type Sequence struct {
+	IDs       []int32
+	Modality  []Modality
+	Branch    []int32
+	Positions [3][]int32        // time, height, width
+	Images    []*pixels.Patches // in reading order
+	Scored    []Scored          // in order of branch, then position
+}
+
+// Len is the number of tokens.
+func (s *Sequence) Len() int { return len(s.IDs) }
+
+// Turn is a question about the pictures and its answer.
+type Turn struct{ Question, Answer string }
+
+// Processor turns pictures and text into sequences.
+type Processor struct {
+	Config    *Config
+	Tokenizer *tokenizer.Tokenizer
+	Pixels    *pixels.Config
+	// System is the system message that the chat template puts first; empty
+	// where it has none.
+	System string
+}
+
+// defaultSystem is the message that Qwen2-VL's released template inserts.
+const defaultSystem = "You are a helpful assistant."
+
+// loadProcessor reads the tokenizer, the image processor and the chat template
+// of a folder in the Hugging Face layout.
+func loadProcessor(dir string, c *Config) (*Processor, error) {
+	p := &Processor{Config: c}
+	var err error
+	if p.Tokenizer, err = tokenizer.Load(filepath.Join(dir, "tokenizer.json")); err != nil {
+		return nil, err
+	}
+	if p.Tokenizer.Size() > c.Text.Vocab {
+		return nil, fmt.Errorf("models: %s: tokenizer.json has %d tokens, config.json a vocab_size of %d", dir, p.Tokenizer.Size(), c.Text.Vocab)
+	}
+	if p.Pixels, err = pixels.LoadConfig(filepath.Join(dir, "preprocessor_config.json")); err != nil {
+		return nil, err
+	}
+	if p.Pixels.PatchSize != c.Vision.PatchSize || p.Pixels.MergeSize != c.Vision.Merge || p.Pixels.TemporalPatchSize != c.Vision.TemporalPatch {
+		return nil, fmt.Errorf("models: %s: preprocessor_config.json (patch %d×%d, merge %d) and config.json (patch %d×%d, merge %d) differ", dir,
+			p.Pixels.TemporalPatchSize, p.Pixels.PatchSize, p.Pixels.MergeSize, c.Vision.TemporalPatch, c.Vision.PatchSize, c.Vision.Merge)
+	}
+	template, err := os.ReadFile(filepath.Join(dir, "chat_template.json"))
+	if err == nil && strings.Contains(string(template), defaultSystem) {
+		p.System = defaultSystem
+	}
+	return p, nil
+}
+
+// sequenceBuilder appends text and pictures to a sequence.
+type sequenceBuilder struct {
+	p      *Processor
+	s      *Sequence
+	branch int32
+	next   int32 // the next position
+	images []image.Image
+}
+
+// open begins a sequence with the pictures and whatever text stands in front of
+// the question.
+func (p *Processor) open(images []image.Image) (*sequenceBuilder, error) {
+	b := &sequenceBuilder{p: p, s: &Sequence{}}
+	text := ""
+	if p.System != "" {
+		text = "<|im_start|>system\n" + p.System + "<|im_end|>\n"
+	}
+	b.text(text + "<|im_start|>user\n")
+	for _, img := range images {
+		b.text("<|vision_start|>")
+		if err := b.image(img); err != nil {
+			return nil, err
+		}
+		b.text("<|vision_end|>")
+	}
+	return b, nil
+}
+
+func (b *sequenceBuilder) text(text string) {
+	ids := b.p.Tokenizer.Encode(text)
+	b.next = appendText(&b.s.Positions, b.next, len(ids))
+	b.append(ids, Other)
+}
+
+func (b *sequenceBuilder) image(img image.Image) error {
+	patches, err := b.p.Pixels.Patches(img)
+	if err != nil {
+		return fmt.Errorf("models: picture %d: %w", len(b.s.Images)+1, err)
+	}
+	merge := b.p.Config.Vision.Merge
+	ids := make([]int32, patches.N/(merge*merge))
+	for i := range ids {
+		ids[i] = b.p.Config.ImageToken
+	}
+	b.next = appendImage(&b.s.Positions, b.next, patches.GridTHW, merge)
+	b.append(ids, Vision)
+	b.s.Images = append(b.s.Images, patches)
+	return nil
+}
+
+func (b *sequenceBuilder) append(ids []int32, m Modality) {
+	for _, id := range ids {
+		b.s.IDs = append(b.s.IDs, id)
+		b.s.Modality = append(b.s.Modality, m)
+		b.s.Branch = append(b.s.Branch, b.branch)
+	}
+}
+
+// answer appends a scored answer with its end token; the position before it
+// predicts the first token.
+func (b *sequenceBuilder) answer(text string) {
+	ids := append(b.p.Tokenizer.Encode(text), b.p.Tokenizer.Encode("<|im_end|>")...)
+	pos := int32(b.s.Len() - 1)
+	if b.branch > 0 { // the shared prefix ends before the branch's first token
+		for pos >= 0 && b.s.Branch[pos] != 0 && b.s.Branch[pos] != b.branch {
+			pos--
+		}
+	}
+	start := int32(b.s.Len())
+	b.next = appendText(&b.s.Positions, b.next, len(ids))
+	b.append(ids, Other)
+	for i, id := range ids {
+		b.s.Scored = append(b.s.Scored, Scored{Pos: pos, Target: id, Branch: b.branch})
+		b.s.Modality[pos] = Answer
+		pos = start + int32(i)
+	}
+}
+
+const endOfQuestion = "<|im_end|>\n<|im_start|>assistant\n"
+
+// Prompt builds the sequence of a question after its pictures, as the chat
+// template of the family writes it. Each answer is scored with its end token;
+// with several, they are branches 1, 2, … behind the shared prompt. Without answers
+// nothing is scored: the prompt ends where the model's reply begins.
+func (p *Processor) Prompt(images []image.Image, question string, answers ...string) (*Sequence, error) {
+	b, err := p.open(images)
+	if err != nil {
+		return nil, err
+	}
+	b.text(question + endOfQuestion)
+	start := b.next
+	for i, a := range answers {
+		if len(answers) > 1 {
+			b.branch, b.next = int32(i+1), start
+		}
+		b.answer(a)
+	}
+	return b.s, b.check()
+}
+
+// Dialog builds one sequence that holds several independent questions about the
+// same pictures: every turn is a branch behind them.
+func (p *Processor) Dialog(images []image.Image, turns []Turn) (*Sequence, error) {
+	if len(turns) == 0 {
+		return nil, errors.New("models: a dialog needs at least one question")
+	}
+	b, err := p.open(images)
+	if err != nil {
+		return nil, err
+	}
+	start := b.next
+	for i, t := range turns {
+		b.branch, b.next = int32(i+1), start
+		b.text(t.Question + endOfQuestion)
+		b.answer(t.Answer)
+	}
+	return b.s, b.check()
+}
+
+// check refuses what the model has no positions or tokens for.
+func (b *sequenceBuilder) check() error {
+	limit := b.p.Config.Text.MaxPositions
+	if limit > 0 && int(b.next) > limit {
+		return fmt.Errorf("models: prompt of %d positions; the model takes %d", b.next, limit)
+	}
+	images := 0
+	for _, id := range b.s.IDs {
+		if id == b.p.Config.ImageToken {
+			images++
+		}
+	}
+	for _, m := range b.s.Modality {
+		if m == Vision {
+			images--
+		}
+	}
+	if images != 0 {
+		return fmt.Errorf("models: the text holds the picture token %q itself", b.p.Tokenizer.Token(b.p.Config.ImageToken))
+	}
+	return nil
+}
+
+// TextSequence wraps a stream of token ids in which every next token is scored.
+// All its positions but the last are answer positions; there are no vision tokens.
+func TextSequence(ids []int32) *Sequence {
+	s := &Sequence{IDs: ids, Modality: make([]Modality, len(ids)), Branch: make([]int32, len(ids))}
+	appendText(&s.Positions, 0, len(ids))
+	for i := range len(ids) - 1 {
+		s.Modality[i] = Answer
+		s.Scored = append(s.Scored, Scored{Pos: int32(i), Target: ids[i+1]})
+	}
+	return s
+}

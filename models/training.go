@@ -1,0 +1,119 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// TrainingBatch is a batch prepared for [Runner.LossAndGradients]: one picture
+// per sequence, all of one grid, padded to one length.
+type TrainingBatch struct {
+	args   []*tensors.Tensor
+	Scored int // predictions that count
+}
+
+// NewTrainingBatch packs sequences with exactly one picture each into one padded
+// batch of t tokens and room for scored predictions; more of either is an error.
+func (m *Model) NewTrainingBatch(seqs []*Sequence, t, scored int) (*TrainingBatch, error) {
+	b := &Batch{B: len(seqs), T: t, Seqs: seqs}
+	var patches []float32
+	for i, s := range seqs {
+		switch {
+		case s.Len() > t:
+			return nil, fmt.Errorf("models: training sequence %d has %d tokens; the batch has room for %d", i, s.Len(), t)
+		case len(s.Images) != 1 || s.Images[0].GridTHW != seqs[0].Images[0].GridTHW:
+			return nil, fmt.Errorf("models: training sequence %d: expected one picture of the batch's grid %v", i, seqs[0].Images[0].GridTHW)
+		}
+		patches = append(patches, s.Images[0].Values...)
+	}
+	b.setGeometry(&m.Config.Text)
+	rows, targets, _ := b.scoredRows()
+	if len(rows) > scored {
+		return nil, fmt.Errorf("models: %d scored predictions; the batch has room for %d", len(rows), scored)
+	}
+	n := len(rows)
+	weights := make([]float32, scored)
+	for i := range n {
+		weights[i] = 1 / float32(n)
+	}
+	rows, targets = append(rows, make([]int32, scored-n)...), append(targets, make([]int32, scored-n)...)
+	image := seqs[0].Images[0]
+	cos, sin := visionTables(&m.Config.Vision, image.GridTHW)
+	merged := image.N / (m.Config.Vision.Merge * m.Config.Vision.Merge)
+	ids := m.tableRows(seqs, t, merged)
+	return &TrainingBatch{Scored: n, args: []*tensors.Tensor{
+		b.cos, b.sin, b.mask,
+		array(patches, len(seqs), image.N, image.Dim), cos, sin,
+		tensors.FromFlatDataAndDimensions(ids, len(seqs)*t),
+		tensors.FromFlatDataAndDimensions(rows, scored),
+		tensors.FromFlatDataAndDimensions(targets, scored),
+		array(weights, scored),
+	}}, nil
+}
+
+// tableRows gives each token its row in the table [embedding; image features].
+func (m *Model) tableRows(seqs []*Sequence, t, merged int) []int32 {
+	ids := make([]int32, len(seqs)*t)
+	for i, s := range seqs {
+		feature := int32(m.Config.Text.Vocab + i*merged)
+		for k, id := range s.IDs {
+			if s.Modality[k] == Vision {
+				id = feature
+				feature++
+			}
+			ids[i*t+k] = id
+		}
+	}
+	return ids
+}
+
+// LossAndGradients runs the whole model forward and backward on b: the mean
+// cross-entropy over the batch's scored predictions, how many of them are right,
+// and the gradient of every parameter in the order of [Weights.Params].
+func (r *Runner) LossAndGradients(b *TrainingBatch, w *Weights) (loss float64, right int, grads [][]float32, err error) {
+	c := r.Model.Config
+	args := append(append([]*tensors.Tensor{}, b.args...), paramArrays(w.Params(c))...)
+	out, err := r.call("train", func(in []*node) []*node {
+		g, q := takeGeometry(in)
+		patches, cos, sin := q.next(), q.next(), q.next()
+		ids, rows, targets, weights := q.next(), q.next(), q.next(), q.next()
+		params := []*node(q)
+		logits := modelLogits(c, g, q, patches, cos, sin, ids, rows)
+		loss := graph.ReduceAllSum(graph.Mul(crossEntropy(logits, targets), weights))
+		best := graph.ArgMax(logits, -1)
+		hit := graph.ConvertDType(graph.Equal(best, targets), float32Type)
+		real := graph.ConvertDType(graph.GreaterThan(weights, graph.ZerosLike(weights)), float32Type)
+		right := graph.ReduceAllSum(graph.Mul(hit, real))
+		return append([]*node{loss, right}, graph.Gradient(loss, params...)...)
+	}, args...)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	return float64(out[0][0]), int(out[1][0]), out[2:], nil
+}
+
+// modelLogits is the whole model: pictures and tokens to the scores at the
+// given places. q holds the weights in the order of [Weights.Params].
+func modelLogits(c *Config, g geometry, q nodeQueue, patches, cos, sin, ids, rows *node) *node {
+	t := &c.Text
+	embed := q.next()
+	layers := make([]layerNode, t.Layers)
+	for i := range layers {
+		layers[i] = q.layer(t)
+	}
+	h := headNode{norm: normNode{gain: q.next()}, head: linearNode{w: embed}}
+	if !t.TiedHead {
+		h.head.w = q.next()
+	}
+	features := q.vision(&c.Vision).features(&c.Vision, patches, cos, sin)
+	dims := features.Shape().Dimensions
+	table := graph.Concatenate([]*node{embed, graph.Reshape(features, dims[0]*dims[1], dims[2])}, 0)
+	x := graph.Gather(table, graph.ExpandAxes(ids, 1))
+	x = graph.Reshape(x, dims[0], ids.Shape().Dim(0)/dims[0], t.Hidden)
+	for i := range layers {
+		x, _ = layers[i].block(t, g, x, nil, nil)
+	}
+	return h.logits(t, x, rows)
+}
