@@ -80,43 +80,34 @@ func LoadConfig(path string) (*Config, error) {
 	return c, nil
 }
 
+// configFile is a preprocessor_config.json; nil where a key is left out.
+type configFile struct {
+	Type        *string   `json:"image_processor_type"`
+	Resample    *int      `json:"resample"`
+	DoResize    *bool     `json:"do_resize"`
+	DoRescale   *bool     `json:"do_rescale"`
+	DoNormalize *bool     `json:"do_normalize"`
+	Rescale     *float64  `json:"rescale_factor"`
+	Mean        []float32 `json:"image_mean"`
+	Std         []float32 `json:"image_std"`
+	MinPixels   *int      `json:"min_pixels"`
+	MaxPixels   *int      `json:"max_pixels"`
+	Patch       *int      `json:"patch_size"`
+	Temporal    *int      `json:"temporal_patch_size"`
+	Merge       *int      `json:"merge_size"`
+	Size        struct {
+		ShortestEdge *int `json:"shortest_edge"`
+		LongestEdge  *int `json:"longest_edge"`
+	} `json:"size"`
+}
+
 func parseConfig(data []byte) (*Config, error) {
-	var f struct {
-		Type        *string   `json:"image_processor_type"`
-		Resample    *int      `json:"resample"`
-		DoResize    *bool     `json:"do_resize"`
-		DoRescale   *bool     `json:"do_rescale"`
-		DoNormalize *bool     `json:"do_normalize"`
-		Rescale     *float64  `json:"rescale_factor"`
-		Mean        []float32 `json:"image_mean"`
-		Std         []float32 `json:"image_std"`
-		MinPixels   *int      `json:"min_pixels"`
-		MaxPixels   *int      `json:"max_pixels"`
-		Patch       *int      `json:"patch_size"`
-		Temporal    *int      `json:"temporal_patch_size"`
-		Merge       *int      `json:"merge_size"`
-		Size        struct {
-			ShortestEdge *int `json:"shortest_edge"`
-			LongestEdge  *int `json:"longest_edge"`
-		} `json:"size"`
-	}
+	var f configFile
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("pixels: not a preprocessor_config.json: %w", err)
 	}
-	known := []string{"Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast"}
-	if f.Type != nil && !slices.Contains(known, *f.Type) {
-		return nil, fmt.Errorf("pixels: image_processor_type is %q, expected one of %q", *f.Type, known)
-	}
-	if f.Resample != nil && *f.Resample != 3 {
-		return nil, fmt.Errorf("pixels: resample is %d, expected 3 (bicubic)", *f.Resample)
-	}
-	for _, step := range []struct {
-		key string
-		on  *bool
-	}{{"do_resize", f.DoResize}, {"do_rescale", f.DoRescale}, {"do_normalize", f.DoNormalize}} {
-		if step.on != nil && !*step.on {
-			return nil, fmt.Errorf("pixels: %s is false, which is not supported; expected true", step.key)
-		}
+	if err := f.supported(); err != nil {
+		return nil, err
 	}
 	c := DefaultConfig()
 	override(&c.RescaleFactor, f.Rescale)
@@ -134,6 +125,27 @@ func parseConfig(data []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// supported reports the first setting that asks for something other than
+// Config.Patches does.
+func (f *configFile) supported() error {
+	known := []string{"Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast"}
+	if f.Type != nil && !slices.Contains(known, *f.Type) {
+		return fmt.Errorf("pixels: image_processor_type is %q, expected one of %q", *f.Type, known)
+	}
+	if f.Resample != nil && *f.Resample != 3 {
+		return fmt.Errorf("pixels: resample is %d, expected 3 (bicubic)", *f.Resample)
+	}
+	for _, step := range []struct {
+		key string
+		on  *bool
+	}{{"do_resize", f.DoResize}, {"do_rescale", f.DoRescale}, {"do_normalize", f.DoNormalize}} {
+		if step.on != nil && !*step.on {
+			return fmt.Errorf("pixels: %s is false, which is not supported; expected true", step.key)
+		}
+	}
+	return nil
 }
 
 func override[T any](value, given *T) {

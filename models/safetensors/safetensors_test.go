@@ -319,13 +319,21 @@ func TestOpenDirFixtures(t *testing.T) {
 			t.Error(err)
 			continue
 		}
+		var tensors []Tensor
 		for _, name := range f.Names() {
 			x, err := f.Tensor(name)
 			if err != nil {
 				t.Error(err)
 			}
+			tensors = append(tensors, x)
 			if v, err := x.Float32s(); err != nil || len(v) != x.Len() {
 				t.Errorf("%s: %d values, %v", name, len(v), err)
+			}
+		}
+		if want, err := os.ReadFile(filepath.Join(filepath.Dir(d), SingleName)); err == nil { // written by the Hugging Face library
+			var got bytes.Buffer
+			if err := Write(&got, f.Metadata(), tensors...); err != nil || !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%s: written back with other bytes (%v)", d, err)
 			}
 		}
 		if err := f.Close(); err != nil {

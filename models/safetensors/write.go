@@ -57,34 +57,8 @@ func layout(metadata map[string]string, tensors []Tensor) ([]Tensor, []byte, err
 			return nil, nil, err
 		}
 	}
-	seen := map[string]bool{}
-	var at int
-	for _, t := range ordered {
-		if err := t.check(); err != nil {
-			return nil, nil, err
-		}
-		if t.Name == metadataKey || !utf8.ValidString(t.Name) {
-			return nil, nil, fmt.Errorf("safetensors: %q is no possible tensor name", t.Name)
-		}
-		if seen[t.Name] {
-			return nil, nil, fmt.Errorf("safetensors: two tensors are named %q", t.Name)
-		}
-		seen[t.Name] = true
-		if head.Len() > 9 {
-			head.WriteByte(',')
-		}
-		entry, err := json.Marshal(struct {
-			DType   string `json:"dtype"`
-			Shape   []int  `json:"shape"`
-			Offsets [2]int `json:"data_offsets"`
-		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + len(t.Data)}})
-		if err != nil {
-			return nil, nil, fmt.Errorf("safetensors: tensor %q: %w", t.Name, err)
-		}
-		writeString(head, t.Name)
-		head.WriteByte(':')
-		head.Write(entry)
-		at += len(t.Data)
+	if err := writeEntries(head, ordered); err != nil {
+		return nil, nil, err
 	}
 	head.WriteByte('}')
 	for head.Len()%8 != 0 {
@@ -96,6 +70,41 @@ func layout(metadata map[string]string, tensors []Tensor) ([]Tensor, []byte, err
 	}
 	binary.LittleEndian.PutUint64(head.Bytes(), uint64(n))
 	return ordered, head.Bytes(), nil
+}
+
+// writeEntries checks the tensors, which lie one after the other in the given
+// order, and writes their entries.
+func writeEntries(head *bytes.Buffer, ordered []Tensor) error {
+	seen := map[string]bool{}
+	at := 0
+	for _, t := range ordered {
+		if err := t.check(); err != nil {
+			return err
+		}
+		if t.Name == metadataKey || !utf8.ValidString(t.Name) {
+			return fmt.Errorf("safetensors: %q is no possible tensor name", t.Name)
+		}
+		if seen[t.Name] {
+			return fmt.Errorf("safetensors: two tensors are named %q", t.Name)
+		}
+		seen[t.Name] = true
+		if bytes.HasSuffix(head.Bytes(), []byte("}")) { // the metadata or another tensor
+			head.WriteByte(',')
+		}
+		entry, err := json.Marshal(struct {
+			DType   string `json:"dtype"`
+			Shape   []int  `json:"shape"`
+			Offsets [2]int `json:"data_offsets"`
+		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + len(t.Data)}})
+		if err != nil {
+			return fmt.Errorf("safetensors: tensor %q: %w", t.Name, err)
+		}
+		writeString(head, t.Name)
+		head.WriteByte(':')
+		head.Write(entry)
+		at += len(t.Data)
+	}
+	return nil
 }
 
 func writeMetadata(head *bytes.Buffer, metadata map[string]string) error {

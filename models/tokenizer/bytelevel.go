@@ -7,13 +7,12 @@ import (
 
 // GPT-2's alphabet (encoder.py, bytes_to_unicode): a printable byte stands for
 // itself, the other 68 take the characters from U+0100 on, in byte order.
-var (
-	byteRune  [256]rune
-	runeByte  = map[rune]byte{}
-	byteOrder = make([]byte, 0, 256) // bytes by ascending character: the order of the vocabulary's first 256 ids
-)
+// byteOrder has the bytes by ascending character, which is the order of a
+// vocabulary's first 256 ids.
+var byteRune, runeByte, byteOrder = alphabet()
 
-func init() {
+func alphabet() (byteRune [256]rune, runeByte map[rune]byte, byteOrder []byte) {
+	runeByte = make(map[rune]byte, 256)
 	var others []byte
 	for b := range 256 {
 		if b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae {
@@ -25,7 +24,7 @@ func init() {
 		}
 		runeByte[byteRune[b]] = byte(b)
 	}
-	byteOrder = append(byteOrder, others...)
+	return byteRune, runeByte, append(byteOrder, others...)
 }
 
 // toAlphabet writes each byte of s as its character.
