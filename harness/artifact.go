@@ -39,6 +39,7 @@ type TraceSite struct {
 	J       []float64 `json:"j"`       // the objective at each candidate
 	Chosen  int       `json:"chosen"`  // index of the kept candidate
 	Factors []float64 `json:"factors"` // the kept smoothing factors: minimum, median, maximum
+	Tokens  int       `json:"tokens"`  // size of the token-level calibration set here
 }
 
 // TokenErrors are relative errors ‖x̂−x‖/‖x‖ of a residual stream, over all
@@ -83,7 +84,7 @@ type MapToken struct {
 type MapLayer struct {
 	Layer      int       `json:"layer"`
 	Site       string    `json:"site"`
-	Importance []float64 `json:"importance"` // [tokens], clipped as the method says
+	Importance []float64 `json:"importance"` // [tokens], before clipping
 	Weight     []float64 `json:"weight"`     // [tokens], in the objective; 0: not kept
 }
 

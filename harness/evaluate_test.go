@@ -24,6 +24,7 @@ func tinySession(t *testing.T) (*Session, *Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s = s.WithContext(WithEvents(t.Context(), &EventLog{}))
 	m, err := s.Model("zoo:tiny-nano")
 	if err != nil {
 		t.Fatal(err)

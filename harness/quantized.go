@@ -2,8 +2,10 @@ package harness
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
 	"github.com/tlqlab/tlqlab/tlq"
 )
 
@@ -12,6 +14,19 @@ type Quantization struct {
 	Method   tlq.Method
 	Format   tlq.Format
 	Fallback tlq.GroupFallback
+}
+
+// NewQuantization looks a method and a format up by name; the error lists the
+// valid ones.
+func NewQuantization(method, format string) (q Quantization, err error) {
+	if q.Method, err = tlq.FindMethod(method); err != nil {
+		return q, err
+	}
+	if err := CheckFormat(format); err != nil {
+		return q, fmt.Errorf("harness: %w", err)
+	}
+	q.Format, err = tlq.ParseFormat(format)
+	return q, err
 }
 
 // settings are what a Quantization's result depends on: not what it is called.
@@ -34,16 +49,51 @@ func (q Quantization) settings() settings {
 // String is "w4a8 tlq".
 func (q Quantization) String() string { return fmt.Sprintf("%s %s", q.Format, q.Method.Name) }
 
-// Quantized is a model's quantized decoder layers.
+// Quantized is a quantized model. Its layers are loaded when they are needed.
 type Quantized struct {
 	Quantization
-	Layers        []*models.Layer // dequantized values, smoothing factors folded in
-	AvgBits       float64         // bits per quantized weight, scales and zeros counted
-	WeightsSHA256 string          // of all weights of the model, these in their places
-	Events        []Event         // what the engine reported
+	AvgBits       float64 // bits per quantized weight, scales and zeros counted
+	WeightsSHA256 string  // of all weights of the model, the dequantized ones in their places
 
-	key Key
+	key    Key
+	layers func() ([]*calibratedLayer, error)
 }
+
+// Layers returns the decoder layers: dequantized values, smoothing factors
+// folded in. They are shared: don't change them.
+func (q *Quantized) Layers() ([]*models.Layer, error) {
+	layers, err := q.layers()
+	return weightsOf(layers), err
+}
+
+// Grids returns the steps, and for asymmetric formats the zero points, of all
+// quantized weights: "NAME.step" and "NAME.zero", [out, groups], NAME the
+// weight's checkpoint name without ".weight".
+func (q *Quantized) Grids() ([]safetensors.Tensor, error) {
+	layers, err := q.layers()
+	var list []safetensors.Tensor
+	for _, l := range layers {
+		list = append(list, l.grids...)
+	}
+	return list, err
+}
+
+func gridTensors(q *tlq.QuantizedLayer) []safetensors.Tensor {
+	var list []safetensors.Tensor
+	for _, t := range q.Tensors() {
+		if isGrid(t.Name) {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+func isGrid(name string) bool {
+	return strings.HasSuffix(name, ".step") || strings.HasSuffix(name, ".zero")
+}
+
+// Key names the quantized model.
+func (q *Quantized) Key() Key { return q.key }
 
 // quantizedRunner runs the unquantized model, or where q is not nil the
 // quantized one, with its activation quantizer.
@@ -52,5 +102,18 @@ func (m *Model) quantizedRunner(q *Quantized) (*models.Runner, *models.ActQuant,
 	if err != nil || q == nil {
 		return r, nil, err
 	}
-	return r.With(m.WithLayers(q.Layers)), q.Format.ActQuant(), nil
+	layers, err := q.Layers()
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.With(m.WithLayers(layers)), q.Format.ActQuant(), nil
+}
+
+// paramTensors are a layer's weights under their checkpoint names.
+func paramTensors(l *models.Layer) []safetensors.Tensor {
+	var list []safetensors.Tensor
+	for _, p := range l.Params() {
+		list = append(list, safetensors.FromFloat32(p.Name, p.Shape, p.Data))
+	}
+	return list
 }

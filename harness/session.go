@@ -251,5 +251,9 @@ func tryOnce[T any](m *Model, name string, key Key, c codec[T], compute func(*Mo
 	return result, nil
 }
 
+// layerSteps is the share of a calibrated layer in the progress, in questions
+// answered.
+const layerSteps = 10
+
 // step tells the progress display that n of the Plan's steps are done.
 func (s *Session) step(n int) { s.progress.Add(n) }

@@ -1,0 +1,360 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// calibrateStage is the search, folding and rounding of one layer; each layer
+// is a durable step.
+var calibrateStage = StageID{"calibrate", 1}
+
+// layerKeys are the keys of the calibrated layers, in order. Each depends on
+// the one before it.
+func layerKeys(m *Model, c *Samples, q Quantization) []Key {
+	keys := make([]Key, m.NumLayers())
+	inputs := []Key{c.key}
+	if q.Method.NeedsTokens() {
+		inputs = append(inputs, tokensKey(c, q))
+	}
+	for i := range keys {
+		keys[i] = NewKey(calibrateStage, struct {
+			Layer    int      `json:"layer"`
+			Settings settings `json:"settings"`
+		}{i, q.settings()}, inputs...)
+		inputs = []Key{keys[i]}
+	}
+	return keys
+}
+
+// calibratedLayer is the artifact of one layer.
+type calibratedLayer struct {
+	layer  *models.Layer
+	grids  []safetensors.Tensor // steps and zero points, by the weight's name
+	report layerReport
+}
+
+// layerReport is its JSON part.
+type layerReport struct {
+	Report  tlq.LayerReport       `json:"report"`
+	FPNorm  float64               `json:"fp_norm"`
+	Local   TokenErrors           `json:"local"`
+	Factors map[string][3]float64 `json:"factors"` // by site: minimum, median, maximum
+}
+
+// walk calibrates the layers in order. What the store has is taken from there;
+// the streams in front of the first layer that it doesn't have are brought
+// forward through the stored layers, which gives the same bits as having
+// calibrated them here.
+type walk struct {
+	c      *Samples
+	q      Quantization
+	keys   []Key
+	done   []*calibratedLayer
+	engine *tlq.Calibration // set with state
+	state  *tlq.State       // in front of layer state.Next; nil: not needed yet
+	tokens *tlq.TokenSet    // nil for methods that search nothing
+}
+
+// calibrate returns all calibrated layers and calls done behind each. Stage
+// calibrate.
+func (m *Model) calibrate(c *Samples, q Quantization, done func()) ([]*calibratedLayer, error) {
+	w := &walk{c: c, q: q, keys: layerKeys(m, c, q)}
+	for i := range w.keys {
+		name := fmt.Sprintf("calibrate layer %d of %s, %s", i, m.Name, q)
+		l, err := once(m, name, w.keys[i], m.layerCodec(i), func(m *Model) (*calibratedLayer, error) { return w.layer(m, i) })
+		if err != nil {
+			return nil, err
+		}
+		w.done = append(w.done, l)
+		done()
+	}
+	return w.done, nil
+}
+
+// layer calibrates layer i.
+func (w *walk) layer(m *Model, i int) (*calibratedLayer, error) {
+	if err := w.reach(m, i); err != nil {
+		return nil, err
+	}
+	result, next, err := w.engine.CalibrateLayer(m.s.ctx, w.state, w.tokens)
+	if err != nil {
+		return nil, err
+	}
+	reportEngine(m.s.ctx, result.Report.Events)
+	out := &calibratedLayer{
+		layer: result.Quantized.Layer, grids: gridTensors(result.Quantized),
+		report: layerReport{Report: result.Report, Factors: map[string][3]float64{}},
+	}
+	for site, s := range result.Smooth {
+		out.report.Factors[string(site)] = spread(s)
+	}
+	if err := w.measure(out, next); err != nil {
+		return nil, err
+	}
+	w.state = next
+	return out, nil
+}
+
+// reach makes the state in front of layer i. Events of earlier stages belong
+// to the first layer's artifact, wherever the walk begins.
+func (w *walk) reach(m *Model, i int) error {
+	if w.state == nil {
+		if i > 0 {
+			m = m.in(m.s.WithContext(WithEvents(m.s.ctx, &EventLog{})))
+		}
+		var err error
+		if w.engine, err = m.engine(w.c, w.q); err != nil {
+			return err
+		}
+		if err := w.engine.Check(); err != nil {
+			return err
+		}
+		if w.q.Method.NeedsTokens() {
+			if w.tokens, err = m.Tokens(w.c, w.q); err != nil {
+				return err
+			}
+		}
+		w.state = w.engine.Start()
+	}
+	for w.state.Next < i {
+		if err := w.replay(m, w.done[w.state.Next].layer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay brings both streams through a layer that is already calibrated.
+func (w *walk) replay(m *Model, quantized *models.Layer) error {
+	exact, err := m.Layer(w.state.Next)
+	if err != nil {
+		return err
+	}
+	next := &tlq.State{Next: w.state.Next + 1}
+	for i, b := range w.engine.Batches {
+		if err := m.s.ctx.Err(); err != nil {
+			return err
+		}
+		fp, err := w.engine.Runner.Block(b, w.state.FP[i], exact, models.BlockOptions{})
+		if err != nil {
+			return err
+		}
+		exposed, err := w.engine.Runner.Block(b, w.state.Exposed[i], quantized, models.BlockOptions{ActQuant: w.q.Format.ActQuant()})
+		if err != nil {
+			return err
+		}
+		next.FP, next.Exposed = append(next.FP, fp.Y), append(next.Exposed, exposed.Y)
+	}
+	w.state = next
+	return nil
+}
+
+// measure adds what the figures need: the size of the unquantized stream, and
+// the error that the layer makes alone.
+func (w *walk) measure(l *calibratedLayer, next *tlq.State) error {
+	var local streamSums
+	for i, b := range w.engine.Batches {
+		y, err := w.engine.Runner.Block(b, w.state.FP[i], l.layer, models.BlockOptions{ActQuant: w.q.Format.ActQuant()})
+		if err != nil {
+			return err
+		}
+		local.add(b, next.FP[i], y.Y)
+	}
+	l.report.Local, l.report.FPNorm = local.errors(), local.norm()
+	return nil
+}
+
+// streamSums compares a stream with the unquantized one.
+type streamSums struct {
+	difference, size [3]float64 // by modality: Σ(x̂−x)², Σx²
+	values           int
+}
+
+func (s *streamSums) add(b *models.Batch, fp, x []float32) {
+	width := len(fp) / (b.B * b.T)
+	for row, seq := range b.Seqs {
+		for t, m := range seq.Modality {
+			at := (row*b.T + t) * width
+			for k := at; k < at+width; k++ {
+				d := float64(x[k]) - float64(fp[k])
+				s.difference[m] += d * d
+				s.size[m] += float64(fp[k]) * float64(fp[k])
+			}
+		}
+		s.values += seq.Len() * width
+	}
+}
+
+func (s *streamSums) relative(modalities ...models.Modality) float64 {
+	var d, n float64
+	for _, m := range modalities {
+		d, n = d+s.difference[m], n+s.size[m]
+	}
+	if n == 0 {
+		return 0
+	}
+	return math.Sqrt(d / n)
+}
+
+func (s *streamSums) errors() TokenErrors {
+	return TokenErrors{
+		All:    s.relative(models.Other, models.Vision, models.Answer),
+		Vision: s.relative(models.Vision), Answer: s.relative(models.Answer), Other: s.relative(models.Other),
+	}
+}
+
+// norm is the root mean square of the unquantized stream.
+func (s *streamSums) norm() float64 {
+	if s.values == 0 {
+		return 0
+	}
+	return math.Sqrt((s.size[0] + s.size[1] + s.size[2]) / float64(s.values))
+}
+
+// spread is the minimum, median and maximum of smoothing factors.
+func spread(factors []float32) [3]float64 {
+	sorted := slices.Sorted(slices.Values(factors))
+	return [3]float64{float64(sorted[0]), float64(sorted[len(sorted)/2]), float64(sorted[len(sorted)-1])}
+}
+
+// layerCodec keeps a calibrated layer: dequantized weights with their grids,
+// and the report.
+func (m *Model) layerCodec(i int) codec[*calibratedLayer] {
+	return codec[*calibratedLayer]{
+		encode: func(l *calibratedLayer) (*Artifact, error) {
+			return NewArtifact(l.report, append(paramTensors(l.layer), l.grids...)...)
+		},
+		decode: func(a *Artifact) (*calibratedLayer, error) {
+			out := &calibratedLayer{}
+			if err := a.Decode(&out.report); err != nil {
+				return nil, err
+			}
+			var err error
+			if out.layer, err = m.readLayer(a, i); err != nil {
+				return nil, err
+			}
+			for _, t := range a.Tensors {
+				if isGrid(t.Name) {
+					out.grids = append(out.grids, t)
+				}
+			}
+			return out, nil
+		},
+	}
+}
+
+// readLayer reads the weights of layer i from an artifact.
+func (m *Model) readLayer(a *Artifact, i int) (*models.Layer, error) {
+	original, err := m.Layer(i)
+	if err != nil {
+		return nil, err
+	}
+	l := original.Clone()
+	f, err := a.File()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range l.Params() {
+		t, err := f.Tensor(p.Name)
+		if err != nil {
+			return nil, err
+		}
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(t.Shape, p.Shape) {
+			return nil, fmt.Errorf("tensor %s has shape %v, the model's %v", p.Name, t.Shape, p.Shape)
+		}
+		copy(p.Data, values)
+	}
+	return l, nil
+}
+
+// quantizeStage describes a quantized model: its bits and its hash.
+var quantizeStage = StageID{"quantize", 1}
+
+// quantizedInfo is that stage's artifact. The layers are those of calibrate,
+// or are rounded again where nothing was searched.
+type quantizedInfo struct {
+	AvgBits       float64 `json:"avg_bits"`
+	WeightsSHA256 string  `json:"weights_sha256"`
+}
+
+// quantizeKey names a quantized model. Where a method searches nothing, no
+// sample plays a part.
+func quantizeKey(m *Model, c *Samples, q Quantization) Key {
+	if !q.Method.NeedsTokens() {
+		return NewKey(quantizeStage, struct {
+			Rotate   tlq.Rotate        `json:"rotate"`
+			Rounding tlq.Rounding      `json:"rounding"`
+			After    tlq.After         `json:"after"`
+			Format   tlq.Format        `json:"format"`
+			Fallback tlq.GroupFallback `json:"group_fallback"`
+		}{q.Method.Rotate, q.Method.Rounding, q.Method.After, q.Format, q.Fallback}, m.key)
+	}
+	keys := layerKeys(m, c, q)
+	return NewKey(quantizeStage, q.settings(), keys[len(keys)-1])
+}
+
+// Quantize calibrates and rounds the decoder layers: stages gradients,
+// importance, tokens, calibrate and quantize.
+func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
+	if err := errors.Join(q.Method.Validate(), q.Method.Built(), q.Format.Validate()); err != nil {
+		return nil, err
+	}
+	out := &Quantized{Quantization: q, key: quantizeKey(m, c, q)}
+	out.layers = sync.OnceValues(func() ([]*calibratedLayer, error) { return m.quantizedLayers(c, q) })
+	info, err := once(m, fmt.Sprintf("quantize %s, %s", m.Name, q), out.key, jsonCodec[quantizedInfo](), func(m *Model) (info quantizedInfo, err error) {
+		quantized, err := m.quantizedLayers(c, q)
+		if err != nil {
+			return info, err
+		}
+		layers := weightsOf(quantized)
+		if info.AvgBits, err = tlq.AverageBits(layers, q.Format, q.Fallback); err != nil {
+			return info, err
+		}
+		info.WeightsSHA256, err = m.WithLayers(layers).Hash()
+		return info, err
+	})
+	out.AvgBits, out.WeightsSHA256 = info.AvgBits, info.WeightsSHA256
+	return out, err
+}
+
+// quantizedLayers are the calibrated layers or, where nothing was searched, the
+// model's own, rounded.
+func (m *Model) quantizedLayers(c *Samples, q Quantization) ([]*calibratedLayer, error) {
+	if q.Method.NeedsTokens() {
+		return m.calibrate(c, q, func() {})
+	}
+	var layers []*calibratedLayer
+	for i := range m.NumLayers() {
+		l, err := m.Layer(i)
+		if err != nil {
+			return nil, err
+		}
+		rounded, events, err := tlq.QuantizeLayer(l, q.Format, q.Fallback)
+		if err != nil {
+			return nil, err
+		}
+		reportEngine(m.s.ctx, events)
+		layers = append(layers, &calibratedLayer{layer: rounded.Layer, grids: gridTensors(rounded)})
+	}
+	return layers, nil
+}
+
+func weightsOf(layers []*calibratedLayer) []*models.Layer {
+	out := make([]*models.Layer, len(layers))
+	for i, l := range layers {
+		out[i] = l.layer
+	}
+	return out
+}

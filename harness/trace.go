@@ -1,0 +1,126 @@
+package harness
+
+import (
+	"slices"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// Trace tells how the layers were calibrated: every search's curve, and how
+// the error of the quantized path grows. Stage calibrate.
+func (m *Model) Trace(c *Samples, q Quantization) (*Trace, error) {
+	layers, err := m.calibrate(c, q, func() { m.s.step(layerSteps) })
+	if err != nil {
+		return nil, err
+	}
+	t := &Trace{Model: m.Name, Format: q.Format.String(), Method: q.Method.Name, Seed: c.Seed}
+	for i, l := range layers {
+		r := l.report
+		t.Layers = append(t.Layers, TraceLayer{
+			Index: i, Sites: traceSites(r), FPNorm: r.FPNorm, Local: r.Local, Exposed: TokenErrors(r.Report.Stream),
+		})
+	}
+	return t, nil
+}
+
+func traceSites(r layerReport) map[string]TraceSite {
+	sites := map[string]TraceSite{}
+	for _, s := range r.Report.Sites {
+		if s.Skipped != "" {
+			continue
+		}
+		factors := r.Factors[string(s.Site)]
+		sites[string(s.Site)] = TraceSite{
+			Alphas: s.Alphas, J: s.Curve, Chosen: slices.Index(s.Alphas, s.Alpha), Factors: factors[:], Tokens: s.Tokens,
+		}
+	}
+	return sites
+}
+
+// TokenMap shows the importance of every token of one sample, and which of
+// them the token-level calibration set keeps. Image is left empty: the caller
+// knows where it lies.
+func (m *Model) TokenMap(c *Samples, q Quantization, sample int) (*TokenMap, error) {
+	seqs, err := c.Sequences()
+	if err != nil {
+		return nil, err
+	}
+	examples, err := c.Examples()
+	if err != nil {
+		return nil, err
+	}
+	importance, err := m.Importance(c, q)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := m.Tokens(c, q)
+	if err != nil {
+		return nil, err
+	}
+	seq, example := seqs[sample], examples[sample]
+	t := &TokenMap{
+		Model: m.Name, Format: q.Format.String(), Method: q.Method.Name, Seed: c.Seed,
+		Question: example.Question, Answer: example.Answers[0],
+	}
+	m.placeTokens(t, seq)
+	for i := range importance.Layers {
+		for _, site := range []models.Site{models.O, models.Down} {
+			t.addLayer(i, site, importance.Layers[i].At(site)[sample], tokens.Layers[i].At(site)[sample])
+		}
+	}
+	t.average()
+	return t, nil
+}
+
+// placeTokens fills in what the tokens are and where vision tokens lie in the
+// first picture.
+func (m *Model) placeTokens(t *TokenMap, seq *models.Sequence) {
+	if len(seq.Images) > 0 {
+		merge := m.Config.Vision.Merge
+		t.Rows, t.Cols = seq.Images[0].GridTHW[1]/merge, seq.Images[0].GridTHW[2]/merge
+	}
+	vision := 0
+	for i, id := range seq.IDs {
+		token := MapToken{Modality: seq.Modality[i].String()}
+		if seq.Modality[i] == models.Vision {
+			if t.Cols > 0 {
+				token.Row, token.Col = vision/t.Cols, vision%t.Cols
+			}
+			vision++
+		} else {
+			token.Text = m.Tokenizer.Decode([]int32{id}, false)
+		}
+		t.Tokens = append(t.Tokens, token)
+	}
+}
+
+func (t *TokenMap) addLayer(layer int, site models.Site, importance []float32, kept tlq.SampleTokens) {
+	l := MapLayer{Layer: layer, Site: string(site), Importance: make([]float64, len(importance)), Weight: make([]float64, len(importance))}
+	for i, v := range importance {
+		l.Importance[i] = float64(v)
+	}
+	for i, v := range kept.Dense(len(importance)) {
+		l.Weight[i] = float64(v)
+	}
+	t.Layers = append(t.Layers, l)
+}
+
+// average fills in Tokens' importance and share of kept layers.
+func (t *TokenMap) average() {
+	n := float64(len(t.Layers))
+	for _, l := range t.Layers {
+		var sum float64
+		for _, v := range l.Importance {
+			sum += v
+		}
+		for i := range t.Tokens {
+			if sum > 0 {
+				t.Tokens[i].Importance += l.Importance[i] / sum / n
+			}
+			if l.Weight[i] > 0 {
+				t.Tokens[i].Kept += 1 / n
+			}
+		}
+	}
+}
