@@ -1,0 +1,14 @@
+//go:build !amd64
+
+package kernels
+
+// sgemmPanel computes an m×16 block of C from m rows of A and one panel of B.
+func sgemmPanel(m, k int, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc int, add bool) {
+	sgemmPanelGo(m, k, a, ars, aks, b, bks, c, ldc, add)
+}
+
+// packPanel writes columns of B, k rows of them, as a panel [k][16] padded with zeros.
+func packPanel(dst []float32, trans bool, k, columns int, b []float32, ldb int) {
+	packPanelGo(dst, trans, k, 0, columns, b, ldb)
+	clearColumns(dst, k, columns)
+}
