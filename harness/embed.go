@@ -42,10 +42,25 @@ func (m *Model) Calibration(name string, n int, seed uint64) (*Samples, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.samples(name, n, seed, Key(data)), nil
+}
+
+// samples shares what was tokenized already.
+func (m *Model) samples(name string, n int, seed uint64, data Key) *Samples {
 	c := &Samples{Name: name, N: n, Seed: seed, m: m}
-	c.key = NewKey(embedStage, sampleKey{name, n, seed}, m.key, Key(data))
-	c.seqs = sync.OnceValues(c.build)
-	return c, nil
+	c.key = NewKey(embedStage, sampleKey{name, n, seed}, m.key, data)
+	m.lazy.mu.Lock()
+	defer m.lazy.mu.Unlock()
+	if _, ok := m.lazy.sequences[c.key]; !ok {
+		m.lazy.sequences[c.key] = sync.OnceValues(c.build)
+	}
+	c.seqs = m.lazy.sequences[c.key]
+	return c
+}
+
+// String names the samples.
+func (c *Samples) String() string {
+	return fmt.Sprintf("%s, %d samples, seed %d", c.m.Name, c.N, c.Seed)
 }
 
 // Key names the samples' embeddings.

@@ -94,13 +94,16 @@ type Model struct {
 
 	s    *Session
 	key  Key
-	lazy *lazyRunner
+	lazy *lazy
 }
 
-type lazyRunner struct {
-	once   sync.Once
-	runner *models.Runner
-	err    error
+// lazy is what a model makes when it is first needed.
+type lazy struct {
+	model *models.Model
+
+	mu        sync.Mutex
+	runner    *models.Runner
+	sequences map[Key]func() ([]*models.Sequence, error) // tokenized samples
 }
 
 // Model opens a model that is named "zoo:NAME" or by its folder. Weights are
@@ -149,7 +152,9 @@ func (s *Session) adopt(name, dir string, loaded *models.Model) (*Model, error) 
 		System    string          `json:"system"`
 		Backend   string          `json:"backend"`
 	}{loaded.Config, hex.EncodeToString(tokenizer[:]), processor, loaded.System, backendName()}, Key(hash))
-	return &Model{Name: name, Dir: dir, Model: loaded, WeightsSHA256: hash, s: s, key: key, lazy: &lazyRunner{}}, nil
+	return &Model{Name: name, Dir: dir, Model: loaded, WeightsSHA256: hash, s: s, key: key, lazy: &lazy{
+		model: loaded, sequences: map[Key]func() ([]*models.Sequence, error){},
+	}}, nil
 }
 
 // backendName is part of every key, because backends differ in the last bits.
@@ -162,8 +167,24 @@ func backendName() string {
 
 // Runner returns the model's runner, compiling nothing yet.
 func (m *Model) Runner() (*models.Runner, error) {
-	m.lazy.once.Do(func() { m.lazy.runner, m.lazy.err = models.NewRunner(m.Model) })
-	return m.lazy.runner, m.lazy.err
+	l := m.lazy
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.runner == nil {
+		r, err := models.NewRunner(l.model)
+		if err != nil {
+			return nil, err
+		}
+		l.runner = r
+	}
+	return l.runner, nil
+}
+
+// started tells whether a runner was needed.
+func (l *lazy) started() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.runner != nil
 }
 
 // Key names the model in the keys of everything that is made from it.

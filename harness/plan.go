@@ -1,0 +1,200 @@
+package harness
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// planStage names a whole plan.
+var planStage = StageID{"plan", 1}
+
+// Plan is a Spec worked out: the cells of the grid and the stages that they
+// need, with their keys. Making one reads configurations and hashes files; no
+// stage runs.
+type Plan struct {
+	Spec       Spec           `json:"spec"`
+	SpecSHA256 string         `json:"spec_sha256"`
+	DataSHA256 string         `json:"data_sha256"`
+	Key        Key            `json:"key"` // of everything below
+	Cells      []Cell         `json:"cells"`
+	Stages     []PlannedStage `json:"stages"` // each once, in an order in which they can run
+
+	s    *Session
+	seen map[Key]bool
+}
+
+// Cell is one row of the grid.
+type Cell struct {
+	Model  string `json:"model"`
+	Format string `json:"format"` // empty for the unquantized model
+	Method string `json:"method"`
+	Seed   uint64 `json:"seed"`
+
+	m *Model
+	q Quantization
+}
+
+// PlannedStage is one stage of a Plan.
+type PlannedStage struct {
+	Stage  string `json:"stage"`
+	What   string `json:"what"`
+	Key    Key    `json:"key"`
+	Stored bool   `json:"stored"` // the store has it already
+}
+
+// NewPlan works a Spec out. Every name, format and group size is checked here,
+// so that a run fails before it starts.
+func NewPlan(s *Session, spec Spec) (*Plan, error) {
+	if err := spec.Validate(s.Root); err != nil {
+		return nil, err
+	}
+	data, err := dataHash()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Spec: spec, SpecSHA256: spec.Hash(), DataSHA256: data, s: s, seen: map[Key]bool{}}
+	for _, name := range spec.Models {
+		m, err := s.Model(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.addModel(m); err != nil {
+			return nil, err
+		}
+	}
+	keys := make([]Key, len(p.Stages))
+	for i, st := range p.Stages {
+		keys[i] = st.Key
+	}
+	p.Key = NewKey(planStage, spec, keys...)
+	return p, nil
+}
+
+func (p *Plan) addModel(m *Model) error {
+	p.addCell(Cell{Model: m.Name, Method: MethodFP, Seed: p.Spec.Seeds[0], m: m})
+	for _, text := range p.Spec.Formats {
+		format, err := tlq.ParseFormat(text)
+		if err != nil {
+			return err
+		}
+		if err := checkGroups(m, format, p.Spec.GroupFallback); err != nil {
+			return err
+		}
+		for _, ref := range p.Spec.Methods {
+			method, err := ref.Method()
+			if err != nil {
+				return err
+			}
+			for _, seed := range p.Spec.Seeds {
+				q := Quantization{Method: method, Format: format, Fallback: p.Spec.GroupFallback}
+				p.addCell(Cell{Model: m.Name, Format: format.String(), Method: method.Name, Seed: seed, m: m, q: q})
+			}
+		}
+	}
+	return nil
+}
+
+// checkGroups refuses a group size that divides no input width of the model.
+func checkGroups(m *Model, f tlq.Format, fallback tlq.GroupFallback) error {
+	t := &m.Config.Text
+	for _, in := range []int{t.Hidden, t.Heads * t.HeadDim, t.Intermediate} {
+		if _, _, err := f.GroupSize(in, fallback); err != nil {
+			return fmt.Errorf("harness: model %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// addCell appends a cell and those of its stages that no earlier cell needs.
+func (p *Plan) addCell(c Cell) {
+	p.Cells = append(p.Cells, c)
+	var weights Key
+	if c.Method != MethodFP {
+		samples := p.samples(c)
+		p.addStage(embedStage, fmt.Sprintf("%d calibration samples, seed %d", samples.N, samples.Seed), samples.key)
+		if c.q.Method.NeedsTokens() {
+			p.addTokens(c, samples)
+		}
+		for i, key := range layerKeys(c.m, samples, c.q) {
+			p.addStage(calibrateStage, fmt.Sprintf("layer %d, %s", i, c), key)
+		}
+		weights = quantizeKey(c.m, samples, c.q)
+		p.addStage(quantizeStage, c.String(), weights)
+	}
+	for _, q := range p.questions() {
+		for _, part := range q.chunks() {
+			what := fmt.Sprintf("%s %d to %d", part.Task, part.Start, part.Start+part.N-1)
+			p.addStage(embedStage, what, part.embedKey(c.m, Key(p.DataSHA256)))
+			p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(c.m, Key(p.DataSHA256), weights))
+		}
+	}
+}
+
+func (p *Plan) addTokens(c Cell, samples *Samples) {
+	importance := c.q.Method.Tokens.Importance
+	p.addStage(gradientsStage, samples.String(), gradientsKey(samples))
+	p.addStage(importanceStage, importance+", "+c.String(), importanceKey(samples, importance, c.q))
+	if name := weightImportance(c.q.Method.Tokens); name != "" {
+		p.addStage(importanceStage, name+", "+c.String(), importanceKey(samples, name, c.q))
+	}
+	p.addStage(tokensStage, c.String(), tokensKey(samples, c.q))
+}
+
+func (p *Plan) addStage(stage StageID, what string, key Key) {
+	if p.seen[key] {
+		return
+	}
+	p.seen[key] = true
+	p.Stages = append(p.Stages, PlannedStage{Stage: stage.Name, What: what, Key: key, Stored: p.s.Store.Has(key)})
+}
+
+// samples are the calibration samples of a cell.
+func (p *Plan) samples(c Cell) *Samples {
+	return c.m.samples(p.Spec.Calibration.Name, p.Spec.Calibration.Samples, c.Seed, Key(p.DataSHA256))
+}
+
+// questions are what every cell is asked.
+func (p *Plan) questions() []Questions {
+	out := make([]Questions, len(p.Spec.Tasks))
+	for i, task := range p.Spec.Tasks {
+		out[i] = Questions{Task: task, Split: p.Spec.Split, N: p.Spec.questions()}
+	}
+	return out
+}
+
+// steps is what the cell adds to the progress's total.
+func (p *Plan) steps(c Cell) int {
+	n := len(p.Spec.Tasks) * p.Spec.questions()
+	if c.Method != MethodFP {
+		n += c.m.NumLayers() * layerSteps
+	}
+	return n
+}
+
+// String names the cell.
+func (c Cell) String() string {
+	r := Record{Model: c.Model, Format: c.Format, Method: c.Method, Seed: c.Seed}
+	return r.Cell()
+}
+
+// String lists the stages with what is stored already.
+func (p *Plan) String() string {
+	var b strings.Builder
+	stored := 0
+	for _, st := range p.Stages {
+		if st.Stored {
+			stored++
+		}
+	}
+	fmt.Fprintf(&b, "%s: %d cells, %d stages, %d of them stored\n", p.Spec.Name, len(p.Cells), len(p.Stages), stored)
+	for _, st := range p.Stages {
+		mark := "to do"
+		if st.Stored {
+			mark = "stored"
+		}
+		fmt.Fprintf(&b, "  %-10s %s  %-6s  %s\n", st.Stage, st.Key.Short(), mark, st.What)
+	}
+	return b.String()
+}

@@ -1,0 +1,352 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/eval"
+)
+
+// Files of a run's folder.
+const (
+	RecordsFile  = "records.jsonl"
+	SpecFile     = "spec.json"
+	samplesDir   = "samples"
+	artifactsDir = "artifacts"
+)
+
+// RunOptions say how a Plan is executed. None of them changes a result.
+type RunOptions struct {
+	Dir      string            // the run's folder; made where it is missing
+	Workers  int               // cells that are worked on at once; 0: 1
+	Code     string            // the program's version for the records; empty: from the build
+	Progress *display.Progress // nil: none; see Plan.Steps
+}
+
+// ErrCellsFailed is wrapped by Run's error where some cells failed. Their
+// records say why; the others are complete.
+var ErrCellsFailed = errors.New("some cells failed")
+
+// DefaultDir is where a plan's run goes when no folder is named: runs/NAME-KEY8.
+func (p *Plan) DefaultDir() string {
+	return filepath.Join("runs", p.Spec.Name+"-"+p.Key.Short())
+}
+
+// Steps is the total of a progress display over the whole plan.
+func (p *Plan) Steps() int {
+	n := 0
+	for _, c := range p.Cells {
+		n += p.steps(c)
+	}
+	return n
+}
+
+// Run executes the plan and writes its records, samples and artifacts to
+// o.Dir. A cell that fails leaves a record that says so and does not stop the
+// others. When ctx ends, or the process is killed at any instant, what is
+// finished stays in the store, and running again continues from there to the
+// same results.
+func (p *Plan) Run(ctx context.Context, o RunOptions) ([]Record, error) {
+	if err := p.prepare(o.Dir); err != nil {
+		return nil, err
+	}
+	r := &run{p: p, o: o, records: make([]*Record, len(p.Cells)), references: map[string]*reference{}}
+	for _, m := range p.Spec.Models {
+		r.references[m] = &reference{}
+	}
+	if err := r.cells(ctx); err != nil {
+		return nil, err
+	}
+	records := r.finished()
+	failed := 0
+	for i := range records {
+		if records[i].Status == StatusFailed {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return records, fmt.Errorf("harness: %w: %d of %d, the first: %s", ErrCellsFailed, failed, len(records), firstFailure(records))
+	}
+	return records, nil
+}
+
+func firstFailure(records []Record) string {
+	for i := range records {
+		if records[i].Status == StatusFailed {
+			return records[i].Cell() + ": " + records[i].Error()
+		}
+	}
+	return ""
+}
+
+// prepare makes the run's folder. What an earlier run of ours left in it goes;
+// a folder with other things in it is refused.
+func (p *Plan) prepare(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("harness: run folder: %w", err)
+	}
+	if len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(dir, SpecFile)); err != nil {
+			return fmt.Errorf("harness: run folder %s is not empty and holds no earlier run (%s): name a new or empty folder", dir, SpecFile)
+		}
+	}
+	for _, sub := range []string{samplesDir, artifactsDir} {
+		if err := os.RemoveAll(filepath.Join(dir, sub)); err != nil {
+			return fmt.Errorf("harness: run folder: %w", err)
+		}
+	}
+	return writeJSON(filepath.Join(dir, SpecFile), p.Spec)
+}
+
+// run is a Plan in execution.
+type run struct {
+	p *Plan
+	o RunOptions
+
+	mu         sync.Mutex
+	records    []*Record // by cell; nil: not finished
+	references map[string]*reference
+}
+
+// reference is the unquantized model's answers, which all cells of the model
+// are compared with.
+type reference struct {
+	once    sync.Once
+	samples []eval.Sample
+	err     error
+}
+
+func (r *run) unquantized(m *Model) ([]eval.Sample, error) {
+	ref := r.references[m.Name]
+	ref.once.Do(func() { ref.samples, ref.err = m.Evaluate(nil, r.p.questions()...) })
+	return ref.samples, ref.err
+}
+
+// cells works through the cells, Workers at a time.
+func (r *run) cells(ctx context.Context) error {
+	todo := make(chan int)
+	var wg sync.WaitGroup
+	var once sync.Once
+	var failure error
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range max(1, r.o.Workers) {
+		wg.Go(func() {
+			for i := range todo {
+				if err := r.finish(ctx, i); err != nil {
+					once.Do(func() { failure = err })
+					cancel()
+				}
+			}
+		})
+	}
+	for i := range r.p.Cells {
+		select {
+		case todo <- i:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(todo)
+	wg.Wait()
+	if failure != nil {
+		return failure
+	}
+	return ctx.Err()
+}
+
+// finish runs a cell and writes the records so far. Only what makes going on
+// pointless is an error.
+func (r *run) finish(ctx context.Context, i int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	record := r.cell(ctx, r.p.Cells[i])
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.records[i] = record
+	var done []Record
+	for _, x := range r.records {
+		if x != nil {
+			done = append(done, *x)
+		}
+	}
+	return WriteRecords(filepath.Join(r.o.Dir, RecordsFile), done)
+}
+
+func (r *run) finished() []Record {
+	out := make([]Record, len(r.records))
+	for i, x := range r.records {
+		out[i] = *x
+	}
+	return out
+}
+
+// cell runs one cell; an error becomes its record.
+func (r *run) cell(ctx context.Context, c Cell) *Record {
+	start := time.Now()
+	var log EventLog
+	spec := r.p.Spec
+	record := &Record{
+		Model: c.Model, Family: string(c.m.Config.Family), Scale: c.m.Scale(), Format: c.Format, Method: c.Method, Seed: c.Seed,
+		Tasks: map[string]TaskScore{}, Delta: Delta{P: 1}, SpecSHA256: r.p.SpecSHA256, DataSHA256: r.p.DataSHA256,
+		Code: r.code(), Status: StatusOK, Spec: &spec,
+	}
+	s := c.m.s.WithContext(WithEvents(ctx, &log)).WithProgress(r.o.Progress)
+	err := recovered(func() error { return r.measure(c, c.m.in(s), record) })
+	if err != nil {
+		*record = Record{
+			Model: record.Model, Family: record.Family, Scale: record.Scale, Format: record.Format, Method: record.Method, Seed: record.Seed,
+			Tasks: map[string]TaskScore{}, Delta: Delta{P: 1}, SpecSHA256: record.SpecSHA256, DataSHA256: record.DataSHA256,
+			Code: record.Code, Status: StatusFailed, Spec: record.Spec,
+		}
+		Report(s.ctx, EventError, "%s", err)
+	}
+	record.Events = log.Events()
+	record.Seconds = time.Since(start).Seconds()
+	record.PeakBytes = peakBytes()
+	return record
+}
+
+// recovered turns a panic, which is a mistake of ours, into an error, so that
+// the other cells go on.
+func recovered(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			text, _, _ := strings.Cut(fmt.Sprint(p), "\n")
+			err = fmt.Errorf("internal error: %s", text)
+		}
+	}()
+	return f()
+}
+
+// measure fills a record in.
+func (r *run) measure(c Cell, m *Model, record *Record) error {
+	fp, err := r.unquantized(m)
+	if err != nil {
+		return fmt.Errorf("the unquantized model: %w", err)
+	}
+	if c.Method == MethodFP {
+		record.WeightsSHA256 = m.WeightsSHA256
+		if record.AvgBits, err = storedBits(m.Dir); err != nil {
+			return err
+		}
+		return r.score(c, m, nil, fp, fp, record)
+	}
+	samples := r.p.samples(c)
+	if err := r.trace(c, m, samples, record); err != nil {
+		return err
+	}
+	q, err := m.Quantize(samples, c.q)
+	if err != nil {
+		return err
+	}
+	record.WeightsSHA256, record.AvgBits = q.WeightsSHA256, q.AvgBits
+	scored, err := m.Evaluate(q, r.p.questions()...)
+	if err != nil {
+		return err
+	}
+	return r.score(c, m, q, fp, scored, record)
+}
+
+// trace writes the artifacts that figures are drawn from.
+func (r *run) trace(c Cell, m *Model, samples *Samples, record *Record) error {
+	trace, err := m.Trace(samples, c.q)
+	if err != nil {
+		return err
+	}
+	record.Trace = artifactsDir + "/trace-" + c.file() + ".json"
+	if err := writeJSON(r.path(record.Trace), trace); err != nil {
+		return err
+	}
+	if !c.q.Method.NeedsTokens() || c.Seed != r.p.Spec.Seeds[0] {
+		return nil
+	}
+	sample := min(1, samples.N-1) // the first board with several things on it
+	tokens, err := m.TokenMap(samples, c.q, sample)
+	if err != nil {
+		return err
+	}
+	examples, err := samples.Examples()
+	if err != nil {
+		return err
+	}
+	tokens.Image = artifactsDir + "/picture-" + c.file() + ".png"
+	if err := datasets.WritePNG(r.path(tokens.Image), examples[sample].Images[0]); err != nil {
+		return err
+	}
+	record.TokenMap = artifactsDir + "/tokens-" + c.file() + ".json"
+	return writeJSON(r.path(record.TokenMap), tokens)
+}
+
+// score fills in metrics and comparisons and writes the samples.
+func (r *run) score(c Cell, m *Model, q *Quantized, fp, samples []eval.Sample, record *Record) error {
+	if err := record.setScores(samples); err != nil {
+		return err
+	}
+	statistics, err := m.statistics(r.p, q, fp, samples)
+	if err != nil {
+		return err
+	}
+	record.Intervals = statistics.Intervals
+	if q != nil {
+		record.Compared = statistics.Compared
+		a := statistics.Compared.Accuracy
+		record.Delta = Delta{Accuracy: a.Mean, Low: a.Low, High: a.High, P: statistics.Compared.P}
+	}
+	record.Samples = samplesDir + "/" + c.file() + ".jsonl"
+	return writeSamples(r.path(record.Samples), samples)
+}
+
+func (r *run) path(relative string) string {
+	return filepath.Join(r.o.Dir, filepath.FromSlash(relative))
+}
+
+// file names the cell's files.
+func (c Cell) file() string {
+	name := strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' || r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.TrimPrefix(c.Model, zooPrefix))
+	if c.Method == MethodFP {
+		return name + "-" + MethodFP
+	}
+	return fmt.Sprintf("%s-%s-%s-seed%d", name, c.Format, c.Method, c.Seed)
+}
+
+// code is the program's version.
+func (r *run) code() string {
+	if r.o.Code != "" {
+		return r.o.Code
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision, dirty := "unknown", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+dirty"
+		}
+	}
+	return revision + dirty
+}

@@ -1,0 +1,131 @@
+package harness
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// statisticsStage is the resampling behind intervals.
+var statisticsStage = StageID{"statistics", 1}
+
+// statistics are the intervals of one cell.
+type statistics struct {
+	Intervals map[string]eval.Interval `json:"intervals"`
+	Compared  *eval.Comparison         `json:"compared"` // with the unquantized model; nil for that model itself
+}
+
+// statistics resamples a cell's scores; q is nil for the unquantized model.
+func (m *Model) statistics(p *Plan, q *Quantized, fp, samples []eval.Sample) (*statistics, error) {
+	var inputs []Key
+	var weights Key
+	if q != nil {
+		weights = q.key
+	}
+	for _, asked := range p.questions() {
+		for _, c := range asked.chunks() {
+			inputs = append(inputs, c.evaluateKey(m, Key(p.DataSHA256), ""))
+			if q != nil {
+				inputs = append(inputs, c.evaluateKey(m, Key(p.DataSHA256), weights))
+			}
+		}
+	}
+	return once(m, "statistics of "+m.Name, NewKey(statisticsStage, p.Spec.Stats, inputs...), jsonCodec[*statistics](), func(*Model) (*statistics, error) {
+		return resample(p.Spec.Stats, q != nil, fp, samples)
+	})
+}
+
+// Streams of the generator that resamples: one per quantity, so that none
+// depends on which others are asked for.
+const (
+	comparisonStream = iota
+	accuracyStream
+	nllStream
+)
+
+func resample(s Stats, quantized bool, fp, samples []eval.Sample) (*statistics, error) {
+	accuracy, nll, clusters := make([]float64, len(samples)), make([]float64, len(samples)), make([]string, len(samples))
+	for i := range samples {
+		clusters[i], nll[i] = samples[i].Cluster(), samples[i].NLL
+		if samples[i].Correct {
+			accuracy[i] = 1
+		}
+	}
+	out := &statistics{Intervals: map[string]eval.Interval{}}
+	for _, c := range []struct {
+		name   string
+		values []float64
+		stream uint64
+	}{{"accuracy", accuracy, accuracyStream}, {"nll", nll, nllStream}} {
+		interval, err := eval.Bootstrap(c.values, clusters, s.Bootstrap, rand.New(rand.NewPCG(s.Seed, c.stream)))
+		if err != nil {
+			return nil, fmt.Errorf("harness: interval of %s: %w", c.name, err)
+		}
+		out.Intervals[c.name] = interval
+	}
+	if !quantized {
+		return out, nil
+	}
+	var err error
+	if out.Compared, err = eval.Compare(fp, samples, s.Bootstrap, rand.New(rand.NewPCG(s.Seed, comparisonStream))); err != nil {
+		return nil, err
+	}
+	if out.Compared.KL != nil { // the unquantized model's is 0: the difference is the KL itself
+		out.Intervals["kl"] = *out.Compared.KL
+	}
+	return out, nil
+}
+
+// setScores fills in the means over samples.
+func (r *Record) setScores(samples []eval.Sample) error {
+	summary, err := eval.Summarize(samples)
+	if err != nil {
+		return err
+	}
+	r.N = summary.N
+	r.Metrics = Metrics{Accuracy: summary.Accuracy, NLL: summary.NLL, KL: orZero(summary.KL)}
+	r.Tasks = make(map[string]TaskScore, len(summary.Tasks))
+	for name, s := range summary.Tasks {
+		task, err := datasets.FindTask(name)
+		if err != nil {
+			return err
+		}
+		r.Tasks[name] = TaskScore{N: s.N, Accuracy: s.Accuracy, StdErr: s.StdErr, NLL: s.NLL, KL: orZero(s.KL), Chance: task.Chance}
+	}
+	return nil
+}
+
+func orZero(v *float64) float64 {
+	if v == nil {
+		return 0
+	}
+	return *v
+}
+
+// storedBits is the bits per weight of a checkpoint's linears, as stored.
+func storedBits(dir string) (float64, error) {
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var bits, weights float64
+	for _, name := range f.Names() {
+		t, err := f.Tensor(name)
+		if err != nil {
+			return 0, err
+		}
+		if len(t.Shape) != 2 {
+			continue
+		}
+		bits += 8 * float64(len(t.Data))
+		weights += float64(t.Shape[0]) * float64(t.Shape[1])
+	}
+	if weights == 0 {
+		return 0, fmt.Errorf("harness: %s holds no matrices", dir)
+	}
+	return bits / weights, nil
+}
