@@ -174,9 +174,11 @@ func (l layerNode) project(t *TextConfig, g geometry, x *node) (q, k, v *node) {
 func groupedAttention(q, k, v, mask *node) *node {
 	dims := q.Shape().Dimensions
 	q = graph.MulScalar(q, 1/math.Sqrt(float64(dims[4])))
-	scores := graph.Einsum("btkgd,bskd->bkgts", q, k)
-	scores = graph.Add(scores, graph.ExpandAxes(mask, 1, 2))
-	out := graph.Einsum("bkgts,bskd->btkgd", softmax(scores), v)
+	// The order [B, KV, T, G, S] is the product's own: nothing of size T·S is
+	// transposed.
+	scores := graph.Einsum("btkgd,bskd->bktgs", q, k)
+	scores = graph.Add(scores, graph.ExpandAxes(mask, 1, 3))
+	out := graph.Einsum("bktgs,bskd->btkgd", softmax(scores), v)
 	return graph.Reshape(out, dims[0], dims[1], dims[2]*dims[3]*dims[4])
 }
 

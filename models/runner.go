@@ -7,19 +7,20 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
-	_ "github.com/gomlx/compute/gobackend" // the pure Go backend, registered as "go"
+	_ "github.com/gomlx/compute/gobackend" // GoMLX's own backend, registered as "go"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	_ "github.com/tlqlab/tlqlab/kernels/backend" // ours, registered as "tlq"
 )
 
 const float32Type = dtypes.Float32
 
-// NewBackend opens the backend that GOMLX_BACKEND names, by default GoMLX's pure
-// Go one.
+// NewBackend opens the backend that GOMLX_BACKEND names, by default ours,
+// in pure Go.
 func NewBackend() (compute.Backend, error) {
 	config := os.Getenv("GOMLX_BACKEND")
 	if config == "" {
-		config = "go"
+		config = "tlq"
 	}
 	b, err := compute.NewWithConfig(config)
 	if err != nil {
