@@ -1,0 +1,146 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"image/color"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// curveColors are Okabe and Ito's, readable by everybody.
+var curveColors = []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}}
+
+// writeCurves draws loss and accuracy over steps.
+func (t *trainer) writeCurves() error {
+	loss := plot.New()
+	loss.Title.Text = t.recipe.Name + ": training loss"
+	loss.X.Label.Text, loss.Y.Label.Text = "optimizer step", "loss (nats per answer token)"
+	loss.Y.Min = 0
+	var points plotter.XYs
+	for _, p := range t.curve.Loss {
+		points = append(points, plotter.XY{X: float64(p.Step), Y: p.Loss})
+	}
+	if err := addLine(loss, "", points, curveColors[0]); err != nil {
+		return err
+	}
+	accuracy := plot.New()
+	accuracy.Title.Text = t.recipe.Name + ": accuracy on the tuning split"
+	accuracy.X.Label.Text, accuracy.Y.Label.Text = "optimizer step", "accuracy (%)"
+	accuracy.Y.Min, accuracy.Y.Max = 0, 100
+	accuracy.Legend.Top, accuracy.Legend.Left = true, true
+	for i, task := range t.recipe.Tasks {
+		var points plotter.XYs
+		for _, p := range t.curve.Accuracy {
+			points = append(points, plotter.XY{X: float64(p.Step), Y: 100 * p.Tasks[task].Accuracy})
+		}
+		if err := addLine(accuracy, task, points, curveColors[i%len(curveColors)]); err != nil {
+			return err
+		}
+	}
+	chance, err := plotter.NewLine(plotter.XYs{{X: 0, Y: 25}, {X: float64(t.recipe.Steps), Y: 25}})
+	if err != nil {
+		return err
+	}
+	chance.Color, chance.Dashes = color.Gray{128}, []vg.Length{vg.Points(4), vg.Points(3)}
+	accuracy.Add(chance)
+	accuracy.Legend.Add("chance", chance)
+	for name, p := range map[string]*plot.Plot{"loss": loss, "accuracy": accuracy} {
+		f := &display.Figure{Name: name, Drawing: display.Plot(p, 5*vg.Inch, 3*vg.Inch)}
+		if _, err := f.WriteFiles(t.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addLine(p *plot.Plot, name string, points plotter.XYs, c color.Color) error {
+	if len(points) == 0 {
+		return nil
+	}
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		return err
+	}
+	line.Color, line.Width = c, vg.Points(1.5)
+	p.Add(line)
+	if name != "" {
+		p.Legend.Add(name, line)
+	}
+	return nil
+}
+
+// cardQuestions is the number of test questions per task behind a card's scores.
+const cardQuestions = 1000
+
+// writeCard scores the finished weights, as stored, on the test split and writes
+// the model card.
+func (t *trainer) writeCard() error {
+	m, err := models.Load(t.dir)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	runner, err := models.NewRunner(m)
+	if err != nil {
+		return err
+	}
+	hash, err := m.Hash()
+	if err != nil {
+		return err
+	}
+	var rows strings.Builder
+	for _, name := range t.recipe.Tasks {
+		p, err := evaluate(context.Background(), runner, name, datasets.Test, cardQuestions)
+		if err != nil {
+			return err
+		}
+		task, err := datasets.FindTask(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.0f%% | %d |\n", name, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
+	}
+	card := fmt.Sprintf(cardText, t.recipe.Name, len(paramValues(t.weights, &t.recipe.Config)), t.recipe.Config.Text.Layers, t.recipe.Config.Text.Hidden,
+		t.recipe.Config.Text.Heads, t.recipe.Config.Text.KVHeads, t.recipe.Config.Vision.Depth, t.recipe.Config.Vision.Hidden,
+		rows.String(), t.recipe.Name, t.recipe.Seed, t.step, t.curve.Pictures, t.curve.Seconds/60, t.dataHash, hash)
+	return os.WriteFile(filepath.Join(t.dir, "README.md"), []byte(card), 0o644)
+}
+
+func paramValues(w *models.Weights, c *models.Config) []float32 {
+	var all []float32
+	for _, p := range w.Params(c) {
+		all = slices.Concat(all, p.Data)
+	}
+	return all
+}
+
+const cardText = `# %s
+
+A Qwen2-VL model in miniature, trained from scratch by this project on its built-in pictures: a subject for quantization
+experiments, not an assistant. %d parameters: a language model of %d blocks, width %d, %d query and %d key/value heads;
+a vision tower of %d blocks, width %d. A picture of 128×128 pixels becomes 64 vision tokens.
+
+| task (test split) | accuracy ± standard error | chance | questions |
+|---|---|---|---|
+%s
+Questions have four choices, scored by mean log-likelihood per answer token; errors are clustered by concept or board. No
+test picture was seen in training: its concept was, drawn by the other vendor.
+
+![loss](loss.png) ![accuracy](accuracy.png)
+
+- Made by: ` + "`./tlq train %s`" + `, seed %d, %d steps, %d pictures, %.0f minutes.
+- Data: SHA-256 %s (pictures and generators; licences in datasets/LICENSES.md). training.json holds the recipe and the curves.
+- Weights: SHA-256 %s over names, shapes and float32 values; stored as BF16.
+- Licence: as the project's. The emoji it was trained on are Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0).
+`

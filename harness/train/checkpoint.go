@@ -1,0 +1,149 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// Curve is what a run measured on its way.
+type Curve struct {
+	Loss     []LossPoint     `json:"loss"`
+	Accuracy []AccuracyPoint `json:"accuracy"`
+	Seconds  float64         `json:"seconds"` // of all sittings together
+	Pictures int             `json:"pictures"`
+}
+
+// LossPoint is a mean over the steps since the point before.
+type LossPoint struct {
+	Step  int     `json:"step"`
+	Loss  float64 `json:"loss"`  // nats per scored token
+	Right float64 `json:"right"` // share of scored tokens predicted right
+	Rate  float64 `json:"rate"`  // learning rate
+	Norm  float64 `json:"norm"`  // of the gradient, before clipping
+}
+
+// AccuracyPoint is an evaluation on the tuning split.
+type AccuracyPoint struct {
+	Step  int                  `json:"step"`
+	Tasks map[string]TaskPoint `json:"tasks"`
+}
+
+// TaskPoint is a task's accuracy, 0..1, on n questions.
+type TaskPoint struct {
+	N        int     `json:"n"`
+	Accuracy float64 `json:"accuracy"`
+	StdErr   float64 `json:"stderr"`
+}
+
+const (
+	checkpointFile = "checkpoint.safetensors"
+	curveFile      = "training.json"
+)
+
+// save writes the whole state of a run into one file, atomically: weights,
+// both moments, and as metadata the step, the recipe's hash and the curve.
+func (t *trainer) save() error {
+	var list []safetensors.Tensor
+	for i, p := range t.optimizer.params {
+		list = append(list,
+			safetensors.FromFloat32("w."+p.Name, p.Shape, p.Data),
+			safetensors.FromFloat32("m."+p.Name, p.Shape, t.optimizer.m[i]),
+			safetensors.FromFloat32("v."+p.Name, p.Shape, t.optimizer.v[i]))
+	}
+	curve := t.curve
+	curve.Seconds += time.Since(t.started).Seconds()
+	state, err := json.Marshal(struct {
+		Step   int    `json:"step"`
+		Recipe string `json:"recipe"`
+		Data   string `json:"data"`
+		Curve  Curve  `json:"curve"`
+	}{t.step, t.recipe.Hash(), t.dataHash, curve})
+	if err != nil {
+		return err
+	}
+	return safetensors.WriteFile(filepath.Join(t.dir, checkpointFile), map[string]string{"state": string(state)}, list...)
+}
+
+// restore continues from the folder's checkpoint; without one it reports false.
+func (t *trainer) restore() (bool, error) {
+	path := filepath.Join(t.dir, checkpointFile)
+	f, err := safetensors.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w; delete the file to train from the beginning", err)
+	}
+	defer f.Close()
+	var state struct {
+		Step   int    `json:"step"`
+		Recipe string `json:"recipe"`
+		Data   string `json:"data"`
+		Curve  Curve  `json:"curve"`
+	}
+	if err := json.Unmarshal([]byte(f.Metadata()["state"]), &state); err != nil {
+		return false, fmt.Errorf("train: %s: state: %w; delete the file to train from the beginning", path, err)
+	}
+	if state.Recipe != t.recipe.Hash() || state.Data != t.dataHash {
+		return false, fmt.Errorf("train: %s belongs to another recipe or other data; delete it to train from the beginning, or choose another folder", path)
+	}
+	for i, p := range t.optimizer.params {
+		for prefix, dst := range map[string][]float32{"w.": p.Data, "m.": t.optimizer.m[i], "v.": t.optimizer.v[i]} {
+			if err := read(f, prefix+p.Name, dst); err != nil {
+				return false, err
+			}
+		}
+	}
+	t.step, t.curve = state.Step, state.Curve
+	return true, nil
+}
+
+func read(f *safetensors.File, name string, dst []float32) error {
+	tensor, err := f.Tensor(name)
+	if err != nil {
+		return err
+	}
+	values, err := tensor.Float32s()
+	if err != nil {
+		return err
+	}
+	if len(values) != len(dst) {
+		return fmt.Errorf("train: checkpoint: tensor %s has %d values; the recipe's has %d", name, len(values), len(dst))
+	}
+	copy(dst, values)
+	return nil
+}
+
+// finish writes the trained model as a Hugging Face folder in BF16, with curves
+// and card, and removes the checkpoint.
+func (t *trainer) finish() error {
+	if err := models.New(t.model.Processor, t.weights).Save(t.dir, "BF16"); err != nil {
+		return err
+	}
+	if err := t.writeCurves(); err != nil {
+		return err
+	}
+	if err := t.writeCard(); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(struct {
+		Recipe Recipe `json:"recipe"`
+		Data   string `json:"data_sha256"`
+		Curve  Curve  `json:"curve"`
+	}{t.recipe, t.dataHash, t.curve}, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(t.dir, curveFile), append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(t.dir, checkpointFile))
+}

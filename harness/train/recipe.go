@@ -1,0 +1,107 @@
+// Package train makes the models of the zoo from scratch: tokenizer, weights,
+// model card and curves, from the built-in pictures alone.
+//
+// A run is a [Recipe], and nothing else decides its outcome: picture i of the
+// stream depends on the seed and i, the backend's sums have a fixed order, and a
+// checkpoint holds the optimizer whole. So a run that was killed and resumed ends
+// with the same bytes as one that was not.
+package train
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// Recipe is everything that a training run depends on besides the data.
+type Recipe struct {
+	Name   string        `json:"name"`  // FAMILY-SCALE
+	Scale  string        `json:"scale"` // nano, micro or mini
+	Config models.Config `json:"config"`
+	Seed   uint64        `json:"seed"`
+	Tasks  []string      `json:"tasks"` // whose training pictures take turns
+	// Steps of the optimizer; each sees PicturesPerTask pictures of every task.
+	Steps           int `json:"steps"`
+	PicturesPerTask int `json:"pictures_per_task"`
+	// Learning rate: linear to Peak over Warmup steps, then a cosine to Final·Peak.
+	Peak   float64 `json:"peak"`
+	Final  float64 `json:"final"`
+	Warmup int     `json:"warmup"`
+	// AdamW (Loshchilov and Hutter 2019) with clipping of the global gradient norm.
+	Beta1, Beta2, Decay, Clip float64
+	// EvaluateEvery and CheckpointEvery are in steps.
+	EvaluateEvery   int `json:"evaluate_every"`
+	CheckpointEvery int `json:"checkpoint_every"`
+	// Questions per task in each evaluation on the tuning split.
+	Questions int `json:"questions"`
+}
+
+// Recipes lists what `tlq train` knows.
+func Recipes() []Recipe { return []Recipe{qwen2vlNano()} }
+
+// qwen2vlNano is a model of about half a million parameters: 64 vision tokens from
+// pictures of 128×128 pixels, a deep and narrow language model with grouped
+// queries, every linear's input a multiple of 64 wide.
+func qwen2vlNano() Recipe {
+	return Recipe{
+		Name: "qwen2vl-nano", Scale: "nano",
+		Config: models.Config{
+			Family: models.Qwen2VL,
+			Text: models.TextConfig{
+				Hidden: 64, Layers: 8, Heads: 4, KVHeads: 2, HeadDim: 16, Intermediate: 128, Vocab: 1280,
+				Eps: 1e-6, RopeTheta: 10000, MRopeSection: [3]int{2, 3, 3}, QKVBias: true, TiedHead: true, MaxPositions: 1024,
+			},
+			Vision: models.VisionConfig{
+				Depth: 3, Hidden: 64, Heads: 2, Intermediate: 128, Channels: 3, PatchSize: 8, TemporalPatch: 2, Merge: 2, Eps: 1e-6,
+			},
+		},
+		Seed: 1, Tasks: []string{"emoji", "scene"},
+		Steps: 12000, PicturesPerTask: 8,
+		Peak: 3e-3, Final: 0.01, Warmup: 200,
+		Beta1: 0.9, Beta2: 0.98, Decay: 0.05, Clip: 1,
+		EvaluateEvery: 1000, CheckpointEvery: 250, Questions: 200,
+	}
+}
+
+// FindRecipe returns the recipe of a name.
+func FindRecipe(name string) (Recipe, error) {
+	var names []string
+	for _, r := range Recipes() {
+		if r.Name == name {
+			return r, nil
+		}
+		names = append(names, r.Name)
+	}
+	return Recipe{}, fmt.Errorf("train: no recipe %q; valid names: %s", name, strings.Join(names, ", "))
+}
+
+// Validate reports the first setting that cannot be trained with.
+func (r *Recipe) Validate() error {
+	if err := r.Config.Validate(); err != nil {
+		return fmt.Errorf("train: recipe %s: %w", r.Name, err)
+	}
+	switch {
+	case r.Steps < 1 || r.PicturesPerTask < 1 || r.CheckpointEvery < 1 || r.EvaluateEvery < 1:
+		return fmt.Errorf("train: recipe %s: steps %d, pictures per task %d and the intervals %d, %d must be positive",
+			r.Name, r.Steps, r.PicturesPerTask, r.EvaluateEvery, r.CheckpointEvery)
+	case len(r.Tasks) == 0:
+		return fmt.Errorf("train: recipe %s names no task", r.Name)
+	case r.Peak <= 0 || r.Clip <= 0:
+		return fmt.Errorf("train: recipe %s: peak learning rate %g and clip %g must be positive", r.Name, r.Peak, r.Clip)
+	}
+	return nil
+}
+
+// Hash identifies the recipe: a checkpoint of another one is not resumed.
+func (r *Recipe) Hash() string {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // plain data marshals
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,205 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// trainer is a run in progress.
+type trainer struct {
+	recipe    Recipe
+	dir       string
+	dataHash  string
+	model     *models.Model
+	runner    *models.Runner
+	weights   *models.Weights
+	optimizer *adamW
+	step      int // steps done
+	curve     Curve
+	started   time.Time // of this sitting
+}
+
+// Run trains r into dir, or continues there. It writes a checkpoint every
+// r.CheckpointEvery steps and when ctx is cancelled, and at the end the model
+// folder: weights in BF16, tokenizer, card, curves.
+func Run(ctx context.Context, r Recipe, dir string) error {
+	t, err := open(r, dir)
+	if err != nil {
+		return err
+	}
+	resumed, err := t.restore()
+	if err != nil {
+		return err
+	}
+	if resumed {
+		fmt.Fprintf(os.Stderr, "train: continuing %s at step %d of %d\n", r.Name, t.step, r.Steps)
+	}
+	if err := t.loop(ctx); err != nil {
+		return err
+	}
+	return t.finish()
+}
+
+func open(r Recipe, dir string) (*trainer, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	hash, err := datasets.Hash()
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{recipe: r, dir: dir, dataHash: hash, started: time.Now()}
+	p, err := newProcessor(&t.recipe.Config)
+	if err != nil {
+		return nil, err
+	}
+	t.weights = models.NewWeights(&t.recipe.Config)
+	t.weights.Randomize(&t.recipe.Config, rand.New(rand.NewPCG(r.Seed, 0)))
+	t.model = models.New(p, t.weights)
+	if t.runner, err = models.NewRunner(t.model); err != nil {
+		return nil, err
+	}
+	t.optimizer = newAdamW(&t.recipe, t.weights.Params(&t.recipe.Config))
+	return t, nil
+}
+
+// loop runs the remaining steps.
+func (t *trainer) loop(ctx context.Context) error {
+	stop := make(chan struct{})
+	defer close(stop)
+	bar := display.NewProgress("train "+t.recipe.Name, t.recipe.Steps)
+	defer bar.Done()
+	window := LossPoint{}
+	n := 0
+	for b := range (stream{&t.recipe, t.model}).steps(t.step, stop) {
+		if b.err != nil {
+			return b.err
+		}
+		if err := ctx.Err(); err != nil {
+			if err := t.save(); err != nil {
+				return err
+			}
+			return fmt.Errorf("train: stopped at step %d of %d; run the same command to continue: %w", t.step, t.recipe.Steps, context.Cause(ctx))
+		}
+		point, err := t.one(b.list)
+		if err != nil {
+			return err
+		}
+		window.Loss, window.Right, window.Norm = window.Loss+point.Loss, window.Right+point.Right, window.Norm+point.Norm
+		n++
+		if t.step%lossEvery == 0 || t.step == t.recipe.Steps {
+			k := float64(n)
+			t.curve.Loss = append(t.curve.Loss, LossPoint{Step: t.step, Loss: window.Loss / k, Right: window.Right / k, Norm: window.Norm / k, Rate: t.recipe.rate(t.step)})
+			window, n = LossPoint{}, 0
+		}
+		bar.Set(t.step, fmt.Sprintf("loss %.3f, right %.1f%%", point.Loss, 100*point.Right))
+		if err := t.milestones(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lossEvery is the number of steps that a point of the loss curve averages; it
+// divides every checkpoint interval, so that a resumed curve has the same points.
+const lossEvery = 50
+
+// one is an optimizer step on the mean of the tasks' gradients.
+func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
+	var sum [][]float32
+	var p LossPoint
+	share := 1 / float32(len(list))
+	for _, b := range list {
+		loss, right, grads, err := t.runner.LossAndGradients(b, t.weights)
+		if err != nil {
+			return p, err
+		}
+		p.Loss += loss / float64(len(list))
+		p.Right += float64(right) / float64(b.Scored) / float64(len(list))
+		if sum == nil {
+			sum = grads
+			for _, g := range sum {
+				for j := range g {
+					g[j] *= share
+				}
+			}
+			continue
+		}
+		for i, g := range grads {
+			for j, v := range g {
+				sum[i][j] += share * v
+			}
+		}
+	}
+	if p.Loss != p.Loss {
+		return p, fmt.Errorf("train: loss is NaN at step %d; lower the peak learning rate %g", t.step+1, t.recipe.Peak)
+	}
+	t.step++
+	p.Norm = t.optimizer.step(t.step, sum)
+	t.curve.Pictures += len(list) * t.recipe.PicturesPerTask
+	return p, nil
+}
+
+// milestones evaluates and saves where it is time.
+func (t *trainer) milestones(ctx context.Context) error {
+	if t.step%t.recipe.EvaluateEvery == 0 || t.step == t.recipe.Steps {
+		point := AccuracyPoint{Step: t.step, Tasks: map[string]TaskPoint{}}
+		for _, task := range t.recipe.Tasks {
+			p, err := evaluate(ctx, t.runner, task, datasets.Tuning, t.recipe.Questions)
+			if err != nil {
+				return err
+			}
+			point.Tasks[task] = p
+			fmt.Fprintf(os.Stderr, "train: step %d: %s %.1f%% ± %.1f of %d tuning questions\n", t.step, task, 100*p.Accuracy, 100*p.StdErr, p.N)
+		}
+		t.curve.Accuracy = append(t.curve.Accuracy, point)
+	}
+	if t.step%t.recipe.CheckpointEvery == 0 || t.step == t.recipe.Steps {
+		return t.save()
+	}
+	return nil
+}
+
+// evaluate scores a task by the likelihood of its choices.
+func evaluate(ctx context.Context, r *models.Runner, name string, split datasets.Split, n int) (TaskPoint, error) {
+	task, err := datasets.FindTask(name)
+	if err != nil {
+		return TaskPoint{}, err
+	}
+	var questions []*eval.Question
+	var seqs []*models.Sequence
+	for e, err := range task.Examples(split, 0, n) {
+		if err != nil {
+			return TaskPoint{}, err
+		}
+		q, err := eval.NewQuestion(r.Model, e, false)
+		if err != nil {
+			return TaskPoint{}, err
+		}
+		questions, seqs = append(questions, q), append(seqs, q.Sequence)
+	}
+	batches, err := r.Embed(seqs)
+	if err != nil {
+		return TaskPoint{}, err
+	}
+	samples, _, err := eval.Ask(ctx, eval.ModelScorer{Runner: r}, questions, batches, nil)
+	if err != nil {
+		return TaskPoint{}, err
+	}
+	s, err := eval.Summarize(samples)
+	if err != nil {
+		return TaskPoint{}, err
+	}
+	return TaskPoint{N: n, Accuracy: s.Accuracy, StdErr: s.StdErr}, nil
+}
