@@ -22,11 +22,17 @@ const (
 	// gemmInPlaceStride is the row stride of a row-major B up to which reading in
 	// place is as fast as from panels: few rows share a cache set.
 	gemmInPlaceStride = 32
+	// gemmPackColumns and gemmPackStride are the number of columns of C and the row
+	// stride of a transposed A from which copying A into strips costs less than
+	// reading it in place.
+	gemmPackColumns, gemmPackStride = 96, 384
 )
 
-// gemmBuffer holds one block of packed panels and a tile for partial columns.
+// gemmBuffer holds one block of packed panels, one of packed strips of A, and a
+// block for partial columns.
 type gemmBuffer struct {
 	panels [gemmKC * gemmNC]float32
+	strips [gemmBlockA]float32
 	edge   []float32
 }
 
@@ -82,9 +88,13 @@ func Sgemm(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, 
 // block multiplies m rows of A, kc steps long, with nc columns of B.
 func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bool, b []float32, ldb int, c []float32, ldc int, add bool) {
 	inPlace := !transB && (m <= gemmInPlaceRows || ldb <= gemmInPlaceStride)
-	rows := max(96, gemmBlockA/kc/6*6)
+	rows := gemmBlockA / kc / 6 * 6
 	for i := 0; i < m; i += rows {
 		mc := min(rows, m-i)
+		var strips []float32
+		if ars == 1 && aks >= gemmPackStride && nc >= gemmPackColumns && packStrips(buf.strips[:], mc, kc, a[i:], aks) {
+			strips = buf.strips[:]
+		}
 		for j := 0; j < nc; j += panelWidth {
 			columns := min(panelWidth, nc-j)
 			panel, bks := buf.panels[j*kc:], panelWidth
@@ -98,29 +108,14 @@ func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bo
 				packPanel(panel, false, kc, columns, b[j:], ldb)
 			}
 			if columns == panelWidth {
-				sgemmPanel(mc, kc, a[i*ars:], ars, aks, panel, bks, c[i*ldc+j:], ldc, add)
-			} else {
-				buf.edgePanel(mc, columns, kc, a[i*ars:], ars, aks, panel, c[i*ldc+j:], ldc, add)
+				sgemmPanel(mc, kc, strips, a[i*ars:], ars, aks, panel, bks, c[i*ldc+j:], ldc, add)
+				continue
 			}
-		}
-	}
-}
-
-// edgePanel computes fewer than 16 columns: the whole tile goes to a buffer, from
-// where the columns wanted are copied or added.
-func (buf *gemmBuffer) edgePanel(m, columns, k int, a []float32, ars, aks int, panel, c []float32, ldc int, add bool) {
-	if len(buf.edge) < m*panelWidth {
-		buf.edge = make([]float32, m*panelWidth)
-	}
-	sgemmPanel(m, k, a, ars, aks, panel, panelWidth, buf.edge, panelWidth, false)
-	for i := range m {
-		src, dst := buf.edge[i*panelWidth:][:columns], c[i*ldc:][:columns]
-		if !add {
-			copy(dst, src)
-			continue
-		}
-		for j, v := range src {
-			dst[j] = v + dst[j]
+			if len(buf.edge) < mc*panelWidth {
+				buf.edge = make([]float32, mc*panelWidth)
+			}
+			sgemmPanel(mc, kc, strips, a[i*ars:], ars, aks, panel, bks, buf.edge, panelWidth, false)
+			storePanel(mc, columns, buf.edge, c[i*ldc+j:], ldc, add)
 		}
 	}
 }

@@ -4,10 +4,10 @@ package kernels
 // and rows must be at least 1.
 
 // sgemmTiles6 computes tiles successive tiles of 6×16 elements of C from 6·tiles
-// rows of A and one panel of B.
+// rows of A, step bytes from one six to the next, and one panel of B.
 //
 //go:noescape
-func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles int)
+func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles, step int)
 
 //go:noescape
 func sgemmTile4(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool)
@@ -29,15 +29,47 @@ func packTransposed8(groups int, src *float32, ld int, dst *float32)
 //go:noescape
 func packRows16(rows int, src *float32, ld int, dst *float32)
 
-// sgemmPanel computes an m×16 block of C from m rows of A and one panel of B.
-func sgemmPanel(m, k int, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc int, add bool) {
+// packStrip6 copies the first 6 elements of each of k rows to consecutive places.
+//
+//go:noescape
+func packStrip6(k int, src *float32, ld int, dst *float32)
+
+// storeColumns copies the first columns (below 16) of m rows of 16 elements to C.
+//
+//go:noescape
+func storeColumns(m, columns int, src, c *float32, ldc int)
+
+// addColumns is storeColumns adding to C.
+//
+//go:noescape
+func addColumns(m, columns int, src, c *float32, ldc int)
+
+// packStrips packs the whole sixes of m rows of a transposed A as strips [k][6]
+// and reports whether it did: without assembly A is read in place.
+func packStrips(dst []float32, m, k int, a []float32, lda int) bool {
+	if !useAVX2 {
+		return false
+	}
+	for i := 0; i+6 <= m; i += 6 {
+		packStrip6(k, &a[i], lda*4, &dst[i*k])
+	}
+	return true
+}
+
+// sgemmPanel computes an m×16 block of C from m rows of A and one panel of B. If
+// strips is not nil it holds the whole sixes of rows as packStrips leaves them.
+func sgemmPanel(m, k int, strips, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc int, add bool) {
 	if !useAVX2 {
 		sgemmPanelGo(m, k, a, ars, aks, b, bks, c, ldc, add)
 		return
 	}
 	i := m - m%6
-	if i > 0 {
-		sgemmTiles6(k, &a[0], ars*4, aks*4, &b[0], bks*4, &c[0], ldc*4, add, i/6)
+	switch {
+	case i == 0:
+	case strips != nil:
+		sgemmTiles6(k, &strips[0], 4, 24, &b[0], bks*4, &c[0], ldc*4, add, i/6, k*24)
+	default:
+		sgemmTiles6(k, &a[0], ars*4, aks*4, &b[0], bks*4, &c[0], ldc*4, add, i/6, ars*24)
 	}
 	if m-i >= 4 {
 		sgemmTile4(k, &a[i*ars], ars*4, aks*4, &b[0], bks*4, &c[i*ldc], ldc*4, add)
@@ -73,5 +105,17 @@ func packPanel(dst []float32, trans bool, k, columns int, b []float32, ldb int) 
 	default:
 		packPanelGo(dst, false, k, 0, columns, b, ldb)
 		clearColumns(dst, k, columns)
+	}
+}
+
+// storePanel copies the first columns of an m×16 block to C, or adds them.
+func storePanel(m, columns int, src, c []float32, ldc int, add bool) {
+	switch {
+	case !useAVX2:
+		storePanelGo(m, columns, src, c, ldc, add)
+	case add:
+		addColumns(m, columns, &src[0], &c[0], ldc*4)
+	default:
+		storeColumns(m, columns, &src[0], &c[0], ldc*4)
 	}
 }

@@ -79,13 +79,13 @@
 	LEAQ (R8)(R8*2), R12 \
 	LEAQ (R8)(R8*4), R13
 
-// func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles int)
-TEXT ·sgemmTiles6(SB), NOSPLIT, $0-80
+// func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles, step int)
+TEXT ·sgemmTiles6(SB), NOSPLIT, $0-88
 	LOADARGS
 	MOVQ tiles+72(FP), R15
+	MOVQ step+80(FP), CX
 	MOVQ SI, AX            // first row of the tile
 	MOVQ DI, R14           // start of the panel
-	LEAQ (R12)(R12*1), CX  // six rows of a
 
 tile:
 	MOVQ AX, SI
@@ -269,5 +269,125 @@ loop:
 	ADDQ    $64, DI
 	DECQ    BX
 	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func packStrip6(k int, src *float32, ld int, dst *float32)
+TEXT ·packStrip6(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), BX
+	MOVQ src+8(FP), SI
+	MOVQ ld+16(FP), R8
+	MOVQ dst+24(FP), DI
+
+loop:
+	VMOVUPS (SI), X0
+	MOVQ    16(SI), AX
+	VMOVUPS X0, (DI)
+	MOVQ    AX, 16(DI)
+	ADDQ    R8, SI
+	ADDQ    $24, DI
+	DECQ    BX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func storeColumns(m, columns int, src, c *float32, ldc int)
+TEXT ·storeColumns(SB), NOSPLIT, $0-40
+	MOVQ m+0(FP), BX
+	MOVQ columns+8(FP), CX
+	MOVQ src+16(FP), SI
+	MOVQ c+24(FP), DX
+	MOVQ ldc+32(FP), R9
+
+row:
+	MOVQ    SI, R8
+	MOVQ    DX, DI
+	TESTQ   $8, CX
+	JZ      four
+	VMOVUPS (R8), Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $32, R8
+	ADDQ    $32, DI
+
+four:
+	TESTQ   $4, CX
+	JZ      two
+	VMOVUPS (R8), X0
+	VMOVUPS X0, (DI)
+	ADDQ    $16, R8
+	ADDQ    $16, DI
+
+two:
+	TESTQ $2, CX
+	JZ    one
+	MOVQ  (R8), AX
+	MOVQ  AX, (DI)
+	ADDQ  $8, R8
+	ADDQ  $8, DI
+
+one:
+	TESTQ $1, CX
+	JZ    next
+	MOVL  (R8), AX
+	MOVL  AX, (DI)
+
+next:
+	ADDQ $64, SI
+	ADDQ R9, DX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func addColumns(m, columns int, src, c *float32, ldc int)
+TEXT ·addColumns(SB), NOSPLIT, $0-40
+	MOVQ m+0(FP), BX
+	MOVQ columns+8(FP), CX
+	MOVQ src+16(FP), SI
+	MOVQ c+24(FP), DX
+	MOVQ ldc+32(FP), R9
+
+row:
+	MOVQ    SI, R8
+	MOVQ    DX, DI
+	TESTQ   $8, CX
+	JZ      four
+	VMOVUPS (R8), Y0
+	VADDPS  (DI), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $32, R8
+	ADDQ    $32, DI
+
+four:
+	TESTQ   $4, CX
+	JZ      two
+	VMOVUPS (R8), X0
+	VADDPS  (DI), X0, X0
+	VMOVUPS X0, (DI)
+	ADDQ    $16, R8
+	ADDQ    $16, DI
+
+two:
+	TESTQ  $2, CX
+	JZ     one
+	VMOVSD (R8), X0
+	VMOVSD (DI), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, (DI)
+	ADDQ   $8, R8
+	ADDQ   $8, DI
+
+one:
+	TESTQ  $1, CX
+	JZ     next
+	VMOVSS (R8), X0
+	VADDSS (DI), X0, X0
+	VMOVSS X0, (DI)
+
+next:
+	ADDQ $64, SI
+	ADDQ R9, DX
+	DECQ BX
+	JNZ  row
 	VZEROUPPER
 	RET

@@ -48,3 +48,17 @@ func clearColumns(dst []float32, k, from int) {
 		clear(dst[p*panelWidth+from : (p+1)*panelWidth])
 	}
 }
+
+// storePanelGo is storePanel in plain Go.
+func storePanelGo(m, columns int, src, c []float32, ldc int, add bool) {
+	for i := range m {
+		row, dst := src[i*panelWidth:][:columns], c[i*ldc:][:columns]
+		if !add {
+			copy(dst, row)
+			continue
+		}
+		for j, v := range row {
+			dst[j] = v + dst[j]
+		}
+	}
+}

@@ -314,6 +314,9 @@ func BenchmarkSgemm(b *testing.B) {
 		{"weightgrad", true, false, 128, 128, 1536},
 		{"weightgrad", true, false, 64, 64, 1536},
 		{"weightgrad", true, false, 384, 128, 1536},
+		{"weightgrad", true, false, 192, 64, 1536},
+		{"weightgrad", true, false, 256, 64, 1536},
+		{"weightgrad", true, false, 512, 128, 1536},
 		{"scores", false, true, 192, 192, 16},
 		{"scores", false, true, 192, 192, 32},
 		{"scores", false, true, 90, 90, 16},
@@ -321,9 +324,9 @@ func BenchmarkSgemm(b *testing.B) {
 		{"attention", false, false, 192, 16, 192},
 		{"attentiongrad", true, false, 192, 32, 192},
 		{"square", false, false, 512, 512, 512},
-		{"square", false, true, 1024, 1024, 1024},
 		{"square", false, false, 1024, 1024, 1024},
-		{"square", true, false, 1024, 1024, 1024},
+		{"squareBT", false, true, 1024, 1024, 1024},
+		{"squareAT", true, false, 1024, 1024, 1024},
 	} {
 		rng := rand.New(rand.NewPCG(1, 1))
 		x, y, c := randomSlice(rng, s.m*s.k), randomSlice(rng, s.k*s.n), make([]float32, s.m*s.n)
