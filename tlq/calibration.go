@@ -10,8 +10,8 @@ import (
 	"github.com/tlqlab/tlqlab/models"
 )
 
-// Runner runs parts of a model; [*models.Runner] is one. Its results must not
-// depend on what was run before.
+// Runner runs parts of a model; [*models.Runner] is one. It is used by several
+// goroutines, and its results must not depend on what else is run.
 type Runner interface {
 	Block(b *models.Batch, x []float32, l *models.Layer, o models.BlockOptions) (*models.BlockResult, error)
 	Module(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant) ([]float32, error)
@@ -40,6 +40,9 @@ type Calibration struct {
 	Fallback GroupFallback
 	// Own are importances beside the built-in ones.
 	Own []Importance
+	// Workers is how many calls of the runner are made side by side; 0: one per
+	// processor. It changes no bit of any result.
+	Workers int
 	// Progress, when set, is told how far the current stage is.
 	Progress func(done, total int)
 }
@@ -112,20 +115,25 @@ func (c *Calibration) Gradients(ctx context.Context) (*TokenStats, error) {
 		return nil, err
 	}
 	st := newTokenStats(c.Model.NumLayers(), len(samples))
-	for i, b := range c.Batches {
-		if err := c.step(ctx, i, len(c.Batches)); err != nil {
-			return nil, err
-		}
-		err := c.Runner.Gradients(b, func(layer int, o, down []float32) error {
+	err = c.eachBatch(ctx, func(b *models.Batch) error {
+		return c.Runner.Gradients(b, func(layer int, o, down []float32) error {
 			st.Layers[layer].set(models.O, b, o, meanAbs)
 			st.Layers[layer].set(models.Down, b, down, meanAbs)
 			return ctx.Err()
 		})
-		if err != nil {
-			return nil, err
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return st, st.check("gradients", c.Model.NumLayers(), samples)
+}
+
+// eachBatch runs f on every batch, some side by side; f writes nothing but its
+// samples' own numbers.
+func (c *Calibration) eachBatch(ctx context.Context, f func(b *models.Batch) error) error {
+	return ordered(ctx, c.workers(), len(c.Batches),
+		func(i int) (struct{}, error) { return struct{}{}, f(c.Batches[i]) },
+		func(i int, _ struct{}) error { return c.step(ctx, i+1, len(c.Batches)) })
 }
 
 // set reduces the rows of x [B, T, C] to one number per token.

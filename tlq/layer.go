@@ -149,29 +149,31 @@ func (r *layerRun) plan() {
 }
 
 func (r *layerRun) step(ctx context.Context) error {
-	err := r.c.step(ctx, r.steps.done, r.steps.total)
 	r.steps.done++
-	return err
+	return r.c.step(ctx, r.steps.done, r.steps.total)
 }
 
 // runFP runs the unquantized layer on the fp stream.
 func (r *layerRun) runFP(ctx context.Context) error {
 	search := r.tokens != nil
-	for i, b := range r.c.Batches {
-		if err := r.step(ctx); err != nil {
-			return err
-		}
-		res, err := r.c.Runner.Block(b, r.state.FP[i], r.exact, models.BlockOptions{Outputs: search})
-		if err != nil {
-			return err
-		}
+	return r.blocks(ctx, r.state.FP, r.exact, models.BlockOptions{Outputs: search}, func(res *models.BlockResult) {
 		p := fpPass{y: res.Y}
 		if search {
 			p.outputs = map[models.Site][]float32{models.O: res.OOut, models.Down: res.Down}
 		}
 		r.fp = append(r.fp, p)
-	}
-	return nil
+	})
+}
+
+// blocks runs a layer on a stream and hands the results on in the order of the
+// batches.
+func (r *layerRun) blocks(ctx context.Context, stream [][]float32, l *models.Layer, o models.BlockOptions, take func(*models.BlockResult)) error {
+	return ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) (*models.BlockResult, error) {
+		return r.c.Runner.Block(r.c.Batches[i], stream[i], l, o)
+	}, func(_ int, res *models.BlockResult) error {
+		take(res)
+		return r.step(ctx)
+	})
 }
 
 // calibrateSite searches, folds and rounds one group.
@@ -208,18 +210,13 @@ func (r *layerRun) fold(site models.Site) error {
 // advance runs the rounded layer on the exposed stream.
 func (r *layerRun) advance(ctx context.Context) (*State, error) {
 	next := &State{Next: r.state.Next + 1}
-	for i, b := range r.c.Batches {
-		if err := r.step(ctx); err != nil {
-			return nil, err
-		}
-		res, err := r.c.Runner.Block(b, r.state.Exposed[i], r.partly.Layer, models.BlockOptions{ActQuant: r.c.Format.ActQuant()})
-		if err != nil {
-			return nil, err
-		}
-		next.FP = append(next.FP, r.fp[i].y)
-		next.Exposed = append(next.Exposed, res.Y)
+	for _, p := range r.fp {
+		next.FP = append(next.FP, p.y)
 	}
-	return next, nil
+	err := r.blocks(ctx, r.state.Exposed, r.partly.Layer, models.BlockOptions{ActQuant: r.c.Format.ActQuant()}, func(res *models.BlockResult) {
+		next.Exposed = append(next.Exposed, res.Y)
+	})
+	return next, err
 }
 
 // SmoothTensors stores the scaling factors: "smooth.SITE", [in].

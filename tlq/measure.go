@@ -3,6 +3,7 @@ package tlq
 import (
 	"context"
 	"math"
+	"sync"
 
 	"github.com/tlqlab/tlqlab/models"
 )
@@ -29,15 +30,7 @@ func (c *Calibration) measure(ctx context.Context, needs Needs, samples int) (*m
 		m.norm = newTokenStats(layers, samples)
 	}
 	rounded := layerCache{c: c}
-	for i, b := range c.Batches {
-		if err := c.step(ctx, i, len(c.Batches)); err != nil {
-			return nil, err
-		}
-		if err := c.measureBatch(ctx, b, m, &rounded); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, c.eachBatch(ctx, func(b *models.Batch) error { return c.measureBatch(ctx, b, m, &rounded) })
 }
 
 // outputErrors are the errors at the output sites of one layer, [B, T, C].
@@ -140,6 +133,7 @@ func norm2(row []float32) float32 {
 // are small: rounding again is cheap beside running a batch, memory is not.
 type layerCache struct {
 	c     *Calibration
+	mu    sync.Mutex
 	kept  map[int][2]*models.Layer
 	bytes int
 }
@@ -148,6 +142,8 @@ type layerCache struct {
 const cacheLimit = 1 << 28
 
 func (k *layerCache) layer(i int) (exact, rounded *models.Layer, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if pair, ok := k.kept[i]; ok {
 		return pair[0], pair[1], nil
 	}

@@ -24,9 +24,9 @@ const rowsPerCall = 256
 
 // workload is what the candidates of a site are run on.
 type workload struct {
-	batch     *models.Batch
-	x, target []float32 // [B, T, In], [B, T, C]
-	// weights of the rows in their order; sample < 0: padding.
+	batch *models.Batch
+	siteData
+	// rows that count, ascending.
 	rows []weightedRow
 }
 
@@ -113,19 +113,16 @@ func (r *layerRun) costs(ctx context.Context, cand *candidate, s []float32, work
 	aq := r.c.Format.ActQuant()
 	metric := string(r.c.Method.Search.Metric)
 	costs := make([]float64, len(r.samples))
-	for _, w := range work {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		errors, err := r.c.Runner.TokenError(w.batch, cand.site, w.x, cand.layer, s, aq, w.target, metric)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range w.rows {
+	err := ordered(ctx, r.c.workers(), len(work), func(i int) ([]float32, error) {
+		w := &work[i]
+		return r.c.Runner.TokenError(w.batch, cand.site, w.x, cand.layer, s, aq, w.target, metric)
+	}, func(i int, errors []float32) error {
+		for _, row := range work[i].rows {
 			costs[row.sample] += row.weight * float64(errors[row.at])
 		}
-	}
-	return costs, nil
+		return nil
+	})
+	return costs, err
 }
 
 // gather runs the method's path up to a site: the channel means of the site's
@@ -133,32 +130,27 @@ func (r *layerRun) costs(ctx context.Context, cand *candidate, s []float32, work
 func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float64, work []workload, err error) {
 	m := newChannelMeans(len(r.samples), r.exact.Linears(site)[0].In)
 	packed := newPacker(r.c, r.exact, site)
-	for i, b := range r.c.Batches {
-		if err := r.step(ctx); err != nil {
-			return nil, nil, err
-		}
-		x, err := r.inputs(i, site)
-		if err != nil {
-			return nil, nil, err
-		}
-		target := r.fp[i].outputs[outputSites[outputIndex(site)]]
-		if r.c.Method.Path.Target == TargetSame {
-			if target, err = r.c.Runner.Module(b, site, x, r.exact, nil, nil); err != nil {
-				return nil, nil, err
-			}
-		}
+	err = ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) (siteData, error) {
+		return r.siteData(i, site)
+	}, func(i int, d siteData) error {
+		b := r.c.Batches[i]
 		for row, sample := range b.Index {
 			tokens := r.tokens.At(site)[sample]
-			m.add(b, row, x, r.meanTokens(sample, tokens))
-			if site != models.QKV {
-				if err := packed.add(b, row, x, target, tokens); err != nil {
-					return nil, nil, err
-				}
+			m.add(b, row, d.x, r.meanTokens(sample, tokens))
+			if site == models.QKV {
+				continue
+			}
+			if err := packed.add(b, row, d, tokens); err != nil {
+				return err
 			}
 		}
 		if site == models.QKV {
-			work = append(work, wholeBatch(b, x, target, r.tokens.At(site)))
+			work = append(work, wholeBatch(b, d, r.tokens.At(site)))
 		}
+		return r.step(ctx)
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	if site != models.QKV {
 		if work, err = packed.finish(); err != nil {
@@ -169,8 +161,12 @@ func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float6
 	return means, work, err
 }
 
-// inputs is the input of a site's linears on the method's path, [B, T, In].
-func (r *layerRun) inputs(batch int, site models.Site) ([]float32, error) {
+// siteData is the input of a site's linears on the method's path and the output
+// that candidates should reproduce from it: [B, T, In], [B, T, C].
+type siteData struct{ x, target []float32 }
+
+// siteData runs a batch up to a site.
+func (r *layerRun) siteData(batch int, site models.Site) (siteData, error) {
 	stream, layer := r.state.Exposed[batch], r.exact
 	o := models.BlockOptions{Taps: true}
 	switch r.c.Method.Path.Expose {
@@ -179,11 +175,16 @@ func (r *layerRun) inputs(batch int, site models.Site) ([]float32, error) {
 	case ExposeGroup:
 		layer, o.ActQuant = r.partly.Layer, r.c.Format.ActQuant()
 	}
-	res, err := r.c.Runner.Block(r.c.Batches[batch], stream, layer, o)
+	b := r.c.Batches[batch]
+	res, err := r.c.Runner.Block(b, stream, layer, o)
 	if err != nil {
-		return nil, err
+		return siteData{}, err
 	}
-	return res.Inputs[site], nil
+	d := siteData{x: res.Inputs[site], target: r.fp[batch].outputs[outputSites[outputIndex(site)]]}
+	if r.c.Method.Path.Target == TargetSame {
+		d.target, err = r.c.Runner.Module(b, site, d.x, r.exact, nil, nil)
+	}
+	return d, err
 }
 
 // meanTokens lists the tokens that channel means are taken over; nil: all.
@@ -199,8 +200,8 @@ func (r *layerRun) meanTokens(sample int, tokens SampleTokens) []int {
 }
 
 // wholeBatch is the workload of a batch whose tokens need each other.
-func wholeBatch(b *models.Batch, x, target []float32, sets []SampleTokens) workload {
-	w := workload{batch: b, x: x, target: target}
+func wholeBatch(b *models.Batch, d siteData, sets []SampleTokens) workload {
+	w := workload{batch: b, siteData: d}
 	for row, sample := range b.Index {
 		for i, t := range sets[sample].Index {
 			w.rows = append(w.rows, weightedRow{at: row*b.T + t, sample: sample, weight: float64(sets[sample].Weight[i])})
@@ -212,11 +213,11 @@ func wholeBatch(b *models.Batch, x, target []float32, sets []SampleTokens) workl
 // packer collects rows of the token-level calibration set into batches of
 // rowsPerCall.
 type packer struct {
-	c         *Calibration
-	in, out   int
-	x, target []float32
-	rows      []weightedRow
-	work      []workload
+	c       *Calibration
+	in, out int
+	siteData
+	rows []weightedRow
+	work []workload
 }
 
 func newPacker(c *Calibration, l *models.Layer, site models.Site) *packer {
@@ -224,15 +225,15 @@ func newPacker(c *Calibration, l *models.Layer, site models.Site) *packer {
 }
 
 // add appends the tokens of one sample.
-func (p *packer) add(b *models.Batch, row int, x, target []float32, tokens SampleTokens) error {
+func (p *packer) add(b *models.Batch, row int, d siteData, tokens SampleTokens) error {
 	for i, t := range tokens.Index {
 		if tokens.Weight[i] == 0 {
 			continue
 		}
 		at := row*b.T + t
 		p.rows = append(p.rows, weightedRow{at: len(p.rows), sample: b.Index[row], weight: float64(tokens.Weight[i])})
-		p.x = append(p.x, x[at*p.in:(at+1)*p.in]...)
-		p.target = append(p.target, target[at*p.out:(at+1)*p.out]...)
+		p.x = append(p.x, d.x[at*p.in:(at+1)*p.in]...)
+		p.target = append(p.target, d.target[at*p.out:(at+1)*p.out]...)
 		if len(p.rows) == rowsPerCall {
 			if err := p.flush(); err != nil {
 				return err
@@ -245,7 +246,7 @@ func (p *packer) add(b *models.Batch, row int, x, target []float32, tokens Sampl
 // flush closes the current batch, padded with zeros.
 func (p *packer) flush() error {
 	rest := rowsPerCall - len(p.rows)
-	x, target := append(p.x, make([]float32, rest*p.in)...), append(p.target, make([]float32, rest*p.out)...)
+	d := siteData{append(p.x, make([]float32, rest*p.in)...), append(p.target, make([]float32, rest*p.out)...)}
 	// The module looks at no other token, so that the sequence's content and its
 	// positions play no part.
 	batches, err := p.c.Model.NewBatches([]*models.Sequence{models.TextSequence(make([]int32, rowsPerCall))}, [][]float32{make([]float32, rowsPerCall*p.out)})
@@ -255,7 +256,7 @@ func (p *packer) flush() error {
 	if len(batches) != 1 || batches[0].B != 1 || batches[0].T != rowsPerCall {
 		return fmt.Errorf("a sequence of %d tokens was not packed as one row of that length", rowsPerCall)
 	}
-	p.work = append(p.work, workload{batch: batches[0], x: x, target: target, rows: p.rows})
+	p.work = append(p.work, workload{batch: batches[0], siteData: d, rows: p.rows})
 	p.x, p.target, p.rows = nil, nil, nil
 	return nil
 }
