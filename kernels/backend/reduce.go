@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
+	"github.com/tlqlab/tlqlab/kernels"
 )
 
 // ReduceSum sums over axes, in float64 for the floating types.
@@ -174,7 +175,7 @@ func sumFloat32(p reduction, src, dst []float32) {
 	if p.inner == 1 {
 		parallel(p.outer, rowsPerPiece(p.n), func(lo, hi int) {
 			for o := lo; o < hi; o++ {
-				dst[o] = float32(sumRow(src[o*p.n : (o+1)*p.n]))
+				dst[o] = float32(kernels.SumFloat64(src[o*p.n : (o+1)*p.n]))
 			}
 		})
 		return
@@ -194,21 +195,6 @@ func sumFloat32(p reduction, src, dst []float32) {
 			}
 		}
 	})
-}
-
-// sumRow adds in four float64 lanes.
-func sumRow(x []float32) float64 {
-	var a, b, c, d float64
-	for ; len(x) >= 4; x = x[4:] {
-		a += float64(x[0])
-		b += float64(x[1])
-		c += float64(x[2])
-		d += float64(x[3])
-	}
-	for _, v := range x {
-		a += float64(v)
-	}
-	return (a + b) + (c + d)
 }
 
 // fold reduces with a scalar operation; low and high are the neutral elements of
