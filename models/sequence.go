@@ -241,3 +241,35 @@ func TextSequence(ids []int32) *Sequence {
 	}
 	return s
 }
+
+// FromIDs builds a sequence of token ids in which the pictures' placeholders are
+// already expanded; nothing is scored. images are the pictures in reading order.
+func (p *Processor) FromIDs(ids []int32, images []*pixels.Patches) (*Sequence, error) {
+	s := &Sequence{IDs: ids, Modality: make([]Modality, len(ids)), Branch: make([]int32, len(ids)), Images: images}
+	merge := p.Config.Vision.Merge
+	var next int32
+	k := 0 // pictures placed
+	for i := 0; i < len(ids); {
+		if ids[i] != p.Config.ImageToken {
+			next = appendText(&s.Positions, next, 1)
+			i++
+			continue
+		}
+		if k == len(images) {
+			return nil, fmt.Errorf("models: picture tokens at %d but only %d pictures", i, len(images))
+		}
+		n := images[k].N / (merge * merge)
+		for j := range n {
+			if i+j >= len(ids) || ids[i+j] != p.Config.ImageToken {
+				return nil, fmt.Errorf("models: picture %d needs %d picture tokens at %d; the prompt has %d", k+1, n, i, j)
+			}
+			s.Modality[i+j] = Vision
+		}
+		next = appendImage(&s.Positions, next, images[k].GridTHW, merge)
+		i, k = i+n, k+1
+	}
+	if k < len(images) {
+		return nil, fmt.Errorf("models: %d pictures but picture tokens for %d", len(images), k)
+	}
+	return s, nil
+}
