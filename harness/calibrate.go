@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -308,7 +307,7 @@ func quantizeKey(m *Model, c *Samples, q Quantization) Key {
 // Quantize calibrates and rounds the decoder layers: stages gradients,
 // importance, tokens, calibrate and quantize.
 func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
-	if err := errors.Join(q.Method.Validate(), q.Method.Built(), q.Format.Validate()); err != nil {
+	if err := firstError(q.Method.Validate(), q.Method.Built(), q.Format.Validate(), m.checkUnquantized(), checkGroups(m, q.Format, q.Fallback)); err != nil {
 		return nil, err
 	}
 	out := &Quantized{Quantization: q, key: quantizeKey(m, c, q)}
@@ -327,6 +326,15 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 	})
 	out.AvgBits, out.WeightsSHA256 = info.AvgBits, info.WeightsSHA256
 	return out, err
+}
+
+// checkUnquantized refuses to quantize what is quantized already.
+func (m *Model) checkUnquantized() error {
+	if m.Manifest == nil {
+		return nil
+	}
+	return fmt.Errorf("harness: model %s is quantized already (%s, %s): name the model that it was made from, %s",
+		m.Name, m.Manifest.Method.Name, m.Manifest.Format, m.Manifest.Model)
 }
 
 // quantizedLayers are the calibrated layers or, where nothing was searched, the

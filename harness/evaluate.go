@@ -53,11 +53,15 @@ func (c chunk) embedKey(m *Model, data Key) Key {
 }
 
 // evaluateKey names a chunk's answers. weights is the quantized model's key, or
-// "" for the unquantized one.
-func (c chunk) evaluateKey(m *Model, data, weights Key) Key {
+// "" for the model itself; reference is the model that KL is taken against, nil
+// for the model itself, unquantized.
+func (c chunk) evaluateKey(m *Model, data, weights Key, reference *Model) Key {
 	inputs := []Key{c.embedKey(m, data)}
 	if weights != "" {
 		inputs = append(inputs, weights)
+	}
+	if reference != nil && reference.key != m.key {
+		inputs = append(inputs, c.evaluateKey(reference, data, "", nil))
 	}
 	return NewKey(evaluateStage, c, inputs...)
 }
@@ -75,6 +79,19 @@ type answers struct {
 // against the unquantized model, which is asked first where the store doesn't
 // have its answers. Stage evaluate.
 func (m *Model) Evaluate(q *Quantized, questions ...Questions) ([]eval.Sample, error) {
+	if q == nil {
+		return m.evaluate(nil, nil, questions)
+	}
+	return m.evaluate(q, m, questions)
+}
+
+// EvaluateAgainst asks the model; KL and agreement are against another model
+// with the same tokenizer.
+func (m *Model) EvaluateAgainst(reference *Model, questions ...Questions) ([]eval.Sample, error) {
+	return m.evaluate(nil, reference, questions)
+}
+
+func (m *Model) evaluate(q *Quantized, reference *Model, questions []Questions) ([]eval.Sample, error) {
 	hash, err := dataHash()
 	if err != nil {
 		return nil, err
@@ -85,7 +102,7 @@ func (m *Model) Evaluate(q *Quantized, questions ...Questions) ([]eval.Sample, e
 			return nil, err
 		}
 		for _, c := range asked.chunks() {
-			a, err := m.answer(q, c, Key(hash))
+			a, err := m.answer(q, c, Key(hash), reference)
 			if err != nil {
 				return nil, err
 			}
@@ -99,22 +116,22 @@ func (m *Model) Evaluate(q *Quantized, questions ...Questions) ([]eval.Sample, e
 	return out, nil
 }
 
-func (m *Model) answer(q *Quantized, c chunk, data Key) (*answers, error) {
+func (m *Model) answer(q *Quantized, c chunk, data Key, reference *Model) (*answers, error) {
 	var weights Key
-	name := fmt.Sprintf("evaluate %s, %s %d to %d, unquantized", m.Name, c.Task, c.Start, c.Start+c.N-1)
+	what := "as it is"
 	if q != nil {
-		weights = q.key
-		name = fmt.Sprintf("evaluate %s, %s %d to %d, %s %s", m.Name, c.Task, c.Start, c.Start+c.N-1, q.Format, q.Method.Name)
+		weights, what = q.key, q.String()
 	}
-	return once(m, name, c.evaluateKey(m, data, weights), answersCodec, func(m *Model) (*answers, error) {
-		var reference *answers
-		if q != nil {
-			var err error
-			if reference, err = m.answer(nil, c, data); err != nil {
-				return nil, err
-			}
+	name := fmt.Sprintf("evaluate %s, %s, %s %d to %d", m.Name, what, c.Task, c.Start, c.Start+c.N-1)
+	return once(m, name, c.evaluateKey(m, data, weights, reference), answersCodec, func(m *Model) (*answers, error) {
+		if reference == nil {
+			return m.ask(q, c, data, nil)
 		}
-		return m.ask(q, c, data, reference)
+		base, err := reference.in(m.s).answer(nil, c, data, nil)
+		if err != nil {
+			return nil, err
+		}
+		return m.ask(q, c, data, base)
 	})
 }
 

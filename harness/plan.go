@@ -73,6 +73,9 @@ func NewPlan(s *Session, spec Spec) (*Plan, error) {
 }
 
 func (p *Plan) addModel(m *Model) error {
+	if err := m.checkUnquantized(); err != nil {
+		return err
+	}
 	p.addCell(Cell{Model: m.Name, Method: MethodFP, Seed: p.Spec.Seeds[0], m: m})
 	for _, text := range p.Spec.Formats {
 		format, err := tlq.ParseFormat(text)
@@ -127,7 +130,7 @@ func (p *Plan) addCell(c Cell) {
 		for _, part := range q.chunks() {
 			what := fmt.Sprintf("%s %d to %d", part.Task, part.Start, part.Start+part.N-1)
 			p.addStage(embedStage, what, part.embedKey(c.m, Key(p.DataSHA256)))
-			p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(c.m, Key(p.DataSHA256), weights))
+			p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(c.m, Key(p.DataSHA256), weights, c.m))
 		}
 	}
 }

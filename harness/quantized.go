@@ -95,12 +95,19 @@ func isGrid(name string) bool {
 // Key names the quantized model.
 func (q *Quantized) Key() Key { return q.key }
 
-// quantizedRunner runs the unquantized model, or where q is not nil the
-// quantized one, with its activation quantizer.
+// quantizedRunner runs the model as it is, or where q is not nil the quantized
+// one, with its activation quantizer. A folder that WriteQuantized wrote is run
+// with the quantizer that its manifest names.
 func (m *Model) quantizedRunner(q *Quantized) (*models.Runner, *models.ActQuant, error) {
 	r, err := m.Runner()
-	if err != nil || q == nil {
-		return r, nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if q == nil {
+		if m.Manifest != nil {
+			return r, m.Manifest.Format.ActQuant(), nil
+		}
+		return r, nil, nil
 	}
 	layers, err := q.Layers()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/tlqlab/tlqlab/eval"
@@ -154,6 +155,15 @@ func ReadRecords(path string) ([]Record, error) {
 		return nil, fmt.Errorf("harness: %s: %w", path, err)
 	}
 	return records, nil
+}
+
+// ReadRun reads the records of a run's folder.
+func ReadRun(dir string) ([]Record, error) {
+	records, err := ReadRecords(filepath.Join(dir, RecordsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("harness: %s is not a run's folder: it has no %s", dir, RecordsFile)
+	}
+	return records, err
 }
 
 // DecodeRecords reads records, one JSON object per line, as ReadRecords does.

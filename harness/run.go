@@ -56,7 +56,7 @@ func (p *Plan) Steps() int {
 // finished stays in the store, and running again continues from there to the
 // same results.
 func (p *Plan) Run(ctx context.Context, o RunOptions) ([]Record, error) {
-	if err := p.prepare(o.Dir); err != nil {
+	if err := prepare(o.Dir, p.Spec); err != nil {
 		return nil, err
 	}
 	r := &run{p: p, o: o, records: make([]*Record, len(p.Cells)), references: map[string]*reference{}}
@@ -90,7 +90,7 @@ func firstFailure(records []Record) string {
 
 // prepare makes the run's folder. What an earlier run of ours left in it goes;
 // a folder with other things in it is refused.
-func (p *Plan) prepare(dir string) error {
+func prepare(dir string, spec any) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("harness: run folder: %w", err)
@@ -105,7 +105,7 @@ func (p *Plan) prepare(dir string) error {
 			return fmt.Errorf("harness: run folder: %w", err)
 		}
 	}
-	return writeJSON(filepath.Join(dir, SpecFile), p.Spec)
+	return writeJSON(filepath.Join(dir, SpecFile), spec)
 }
 
 // run is a Plan in execution.
@@ -245,7 +245,7 @@ func (r *run) measure(c Cell, m *Model, record *Record) error {
 		if record.AvgBits, err = storedBits(m.Dir); err != nil {
 			return err
 		}
-		return r.score(c, m, nil, fp, fp, record)
+		return r.score(c, m, nil, nil, fp, record)
 	}
 	samples := r.p.samples(c)
 	if err := r.trace(c, m, samples, record); err != nil {
@@ -293,22 +293,18 @@ func (r *run) trace(c Cell, m *Model, samples *Samples, record *Record) error {
 	return writeJSON(r.path(record.TokenMap), tokens)
 }
 
-// score fills in metrics and comparisons and writes the samples.
+// score fills in metrics and comparisons and writes the samples. q and fp are
+// nil for the unquantized model.
 func (r *run) score(c Cell, m *Model, q *Quantized, fp, samples []eval.Sample, record *Record) error {
-	if err := record.setScores(samples); err != nil {
-		return err
-	}
-	statistics, err := m.statistics(r.p, q, fp, samples)
-	if err != nil {
-		return err
-	}
-	record.Intervals = statistics.Intervals
+	data, questions := Key(r.p.DataSHA256), r.p.questions()
+	keys := answerKeys(m, data, "", nil, questions)
 	if q != nil {
-		record.Compared = statistics.Compared
-		a := statistics.Compared.Accuracy
-		record.Delta = Delta{Accuracy: a.Mean, Low: a.Low, High: a.High, P: statistics.Compared.P}
+		keys = append(keys, answerKeys(m, data, q.key, m, questions)...)
 	}
 	record.Samples = samplesDir + "/" + c.file() + ".jsonl"
+	if err := record.setScores(m, r.p.Spec.Stats, keys, fp, samples); err != nil {
+		return err
+	}
 	return writeSamples(r.path(record.Samples), samples)
 }
 

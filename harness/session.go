@@ -90,7 +90,8 @@ type Model struct {
 	Name string // as it was named
 	Dir  string
 	*models.Model
-	WeightsSHA256 string // of all weights, unquantized
+	WeightsSHA256 string    // of all weights
+	Manifest      *Manifest // of a quantized model's folder; nil for an ordinary one
 
 	s    *Session
 	key  Key
@@ -145,25 +146,49 @@ func (s *Session) adopt(name, dir string, loaded *models.Model) (*Model, error) 
 	if err != nil {
 		return nil, fmt.Errorf("harness: model %s: %w", name, err)
 	}
+	backend, err := backendName()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := readManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	activations := 16
+	if manifest != nil {
+		activations = manifest.Format.Activation
+	}
 	key := NewKey(modelStage, struct {
 		Config    *models.Config  `json:"config"`
 		Tokenizer string          `json:"tokenizer"`
 		Pixels    json.RawMessage `json:"pixels"`
 		System    string          `json:"system"`
 		Backend   string          `json:"backend"`
-	}{loaded.Config, hex.EncodeToString(tokenizer[:]), processor, loaded.System, backendName()}, Key(hash))
-	return &Model{Name: name, Dir: dir, Model: loaded, WeightsSHA256: hash, s: s, key: key, lazy: &lazy{
+		// Activations are the bits that a quantized model's folder asks for.
+		Activations int `json:"activations"`
+	}{loaded.Config, hex.EncodeToString(tokenizer[:]), processor, loaded.System, backend, activations}, Key(hash))
+	return &Model{Name: name, Dir: dir, Model: loaded, WeightsSHA256: hash, Manifest: manifest, s: s, key: key, lazy: &lazy{
 		model: loaded, sequences: map[Key]func() ([]*models.Sequence, error){},
 	}}, nil
 }
 
 // backendName is part of every key, because backends differ in the last bits.
-func backendName() string {
+func backendName() (string, error) {
 	if name := os.Getenv("GOMLX_BACKEND"); name != "" {
-		return name
+		return name, nil
 	}
-	return "go"
+	return defaultBackend()
 }
+
+// defaultBackend is the name of the backend that models open by default.
+var defaultBackend = sync.OnceValues(func() (string, error) {
+	b, err := models.NewBackend()
+	if err != nil {
+		return "", err
+	}
+	defer b.Finalize()
+	return b.Name(), nil
+})
 
 // Runner returns the model's runner, compiling nothing yet.
 func (m *Model) Runner() (*models.Runner, error) {

@@ -18,24 +18,23 @@ type statistics struct {
 	Compared  *eval.Comparison         `json:"compared"` // with the unquantized model; nil for that model itself
 }
 
-// statistics resamples a cell's scores; q is nil for the unquantized model.
-func (m *Model) statistics(p *Plan, q *Quantized, fp, samples []eval.Sample) (*statistics, error) {
-	var inputs []Key
-	var weights Key
-	if q != nil {
-		weights = q.key
-	}
-	for _, asked := range p.questions() {
+// statistics resamples a model's scores, and compares them with a reference's
+// where that is not nil. keys name both.
+func (m *Model) statistics(settings Stats, keys []Key, reference, samples []eval.Sample) (*statistics, error) {
+	return once(m, "statistics of "+m.Name, NewKey(statisticsStage, settings, keys...), jsonCodec[*statistics](), func(*Model) (*statistics, error) {
+		return resample(settings, reference, samples)
+	})
+}
+
+// answerKeys name the answers to all questions: see evaluateKey.
+func answerKeys(m *Model, data, weights Key, reference *Model, questions []Questions) []Key {
+	var keys []Key
+	for _, asked := range questions {
 		for _, c := range asked.chunks() {
-			inputs = append(inputs, c.evaluateKey(m, Key(p.DataSHA256), ""))
-			if q != nil {
-				inputs = append(inputs, c.evaluateKey(m, Key(p.DataSHA256), weights))
-			}
+			keys = append(keys, c.evaluateKey(m, data, weights, reference))
 		}
 	}
-	return once(m, "statistics of "+m.Name, NewKey(statisticsStage, p.Spec.Stats, inputs...), jsonCodec[*statistics](), func(*Model) (*statistics, error) {
-		return resample(p.Spec.Stats, q != nil, fp, samples)
-	})
+	return keys
 }
 
 // Streams of the generator that resamples: one per quantity, so that none
@@ -46,7 +45,8 @@ const (
 	nllStream
 )
 
-func resample(s Stats, quantized bool, fp, samples []eval.Sample) (*statistics, error) {
+// resample makes the intervals; reference is nil where nothing is compared.
+func resample(s Stats, reference, samples []eval.Sample) (*statistics, error) {
 	accuracy, nll, clusters := make([]float64, len(samples)), make([]float64, len(samples)), make([]string, len(samples))
 	for i := range samples {
 		clusters[i], nll[i] = samples[i].Cluster(), samples[i].NLL
@@ -66,11 +66,11 @@ func resample(s Stats, quantized bool, fp, samples []eval.Sample) (*statistics, 
 		}
 		out.Intervals[c.name] = interval
 	}
-	if !quantized {
+	if reference == nil {
 		return out, nil
 	}
 	var err error
-	if out.Compared, err = eval.Compare(fp, samples, s.Bootstrap, rand.New(rand.NewPCG(s.Seed, comparisonStream))); err != nil {
+	if out.Compared, err = eval.Compare(reference, samples, s.Bootstrap, rand.New(rand.NewPCG(s.Seed, comparisonStream))); err != nil {
 		return nil, err
 	}
 	if out.Compared.KL != nil { // the unquantized model's is 0: the difference is the KL itself
@@ -79,8 +79,9 @@ func resample(s Stats, quantized bool, fp, samples []eval.Sample) (*statistics, 
 	return out, nil
 }
 
-// setScores fills in the means over samples.
-func (r *Record) setScores(samples []eval.Sample) error {
+// setScores fills in means, intervals and, where reference is not nil, the
+// comparison with it.
+func (r *Record) setScores(m *Model, settings Stats, keys []Key, reference, samples []eval.Sample) error {
 	summary, err := eval.Summarize(samples)
 	if err != nil {
 		return err
@@ -94,6 +95,15 @@ func (r *Record) setScores(samples []eval.Sample) error {
 			return err
 		}
 		r.Tasks[name] = TaskScore{N: s.N, Accuracy: s.Accuracy, StdErr: s.StdErr, NLL: s.NLL, KL: orZero(s.KL), Chance: task.Chance}
+	}
+	statistics, err := m.statistics(settings, keys, reference, samples)
+	if err != nil {
+		return err
+	}
+	r.Intervals, r.Compared = statistics.Intervals, statistics.Compared
+	if r.Compared != nil {
+		a := r.Compared.Accuracy
+		r.Delta = Delta{Accuracy: a.Mean, Low: a.Low, High: a.High, P: r.Compared.P}
 	}
 	return nil
 }

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"strings"
-
-	"context"
 )
 
 // command is one sub-command: a struct of options that knows its flags.
@@ -41,11 +40,6 @@ func (c *console) json(v any) error {
 
 // errNotBuilt marks what a later version will do.
 var errNotBuilt = errors.New("known but not built yet")
-
-// usageError is wrong usage that was found only while running.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
 
 // parse reads flags that may stand before, between and behind the positional
 // arguments, which it returns. Everything after "--" is positional.

@@ -6,18 +6,44 @@ import (
 	"github.com/tlqlab/tlqlab/harness"
 )
 
-// commands is the table of all commands, in the order in which help shows them.
-var commands []entry
+// revision is the source's version, set by the root script when it builds;
+// without it records take the build's own.
+var revision string
 
-func init() {
-	// Filled here, not where it is declared, because help reads it.
-	commands = []entry{
-		{name: "fidelity", args: "MODEL [--sites A,B]", summary: "surrogate fidelity: does an objective rank candidates as the true loss does"},
-		{name: "diff", args: "RUN1 RUN2", summary: "what changed between two runs"},
-		{name: "conform", args: "models|algorithms DIR...", summary: "compare with fixture folders"},
-		{name: "worker", args: "--join URL", summary: "a calibration worker"},
-		{name: "export", args: "--to FORMAT MODEL -o DIR", summary: "write quantized weights in another tool's format"},
-	}
+// commands lists all commands in the order in which help shows them.
+var commands = []entry{
+	{
+		name: "ablate", args: "[SPEC] [-o DIR] [--smoke] [--workers N] [--seeds N] [--limit N]",
+		summary: "run an experiment and report on it; SPEC is a file or a built-in name (default paper)",
+		new:     func() command { return &ablate{} },
+	},
+	{name: "report", args: "DIR", summary: "rebuild tables, figures and report.html from DIR/records.jsonl", new: func() command { return &report{} }},
+	{
+		name: "quantize", args: "--model M --method X --format F [--set KEY=VALUE]... [--calib NAME] [--samples N] [--seed N] -o DIR",
+		summary: "write a quantized model: dequantized weights and a manifest", new: func() command { return &quantize{} },
+	},
+	{name: "eval", args: "--model M [--model M2] [--tasks A,B] [--limit N] [-o DIR]", summary: "score a model, or compare two", new: func() command { return &evaluate{} }},
+	{name: "loss", args: "--model M --tokens FILE.safetensors[:NAME]", summary: "mean next-token loss and perplexity of token streams", new: func() command { return &loss{} }},
+	{name: "generate", args: "--model M [--image FILE]... --prompt TEXT [--max-tokens N]", summary: "answer a prompt", new: func() command { return &generate{} }},
+	{name: "inspect", args: "[--premise] MODEL", summary: "configuration, tensors, parameters, bytes, memory a calibration needs", new: func() command { return &inspect{} }},
+	{name: "fidelity", args: "MODEL [--sites A,B]", summary: "surrogate fidelity: does an objective rank candidates as the true loss does"},
+	{name: "diff", args: "RUN1 RUN2", summary: "what changed between two runs"},
+	{name: "train", args: "FAMILY-SCALE -o DIR", summary: "train a model of the zoo, resumable and reproducible", new: func() command { return &trainModel{} }},
+	{name: "data", summary: "the packs and tasks", sub: []entry{
+		{name: "data list", summary: "tasks, pictures, calibration sets", new: func() command { return &dataList{} }},
+		{name: "data show", args: "[TASK]...", summary: "a contact sheet of examples", new: func() command { return &dataShow{} }},
+		{name: "data build", args: "[TARBALL TARBALL]", summary: "make the emoji pack again from its npm packages", new: func() command { return &dataBuild{} }},
+	}},
+	{name: "methods", summary: "the table of methods with papers and settings", new: func() command { return &methods{} }},
+	{name: "conform", args: "models|algorithms DIR...", summary: "compare with fixture folders"},
+	{name: "notebook", summary: "notebooks", sub: []entry{
+		{name: "notebook run", args: "[-o DIR] [FILE]...", summary: "execute notebooks without Jupyter (default all)", new: func() command { return &notebookRun{} }},
+		{name: "notebook open", args: "[FILE]", summary: "start Jupyter with the checkout's kernel", new: func() command { return &notebookOpen{} }},
+		{name: "notebook install", summary: "build the kernel", new: func() command { return &notebookInstall{} }},
+	}},
+	{name: "devices", summary: "accelerators, memory, what would run where", new: func() command { return &listDevices{} }},
+	{name: "worker", args: "--join URL", summary: "a calibration worker"},
+	{name: "export", args: "--to FORMAT MODEL -o DIR", summary: "write quantized weights in another tool's format"},
 }
 
 // nearestHint is "; did you mean X?" where a valid name is near.

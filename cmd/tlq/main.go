@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tlqlab/tlqlab/tlq"
 )
 
 // Exit codes.
@@ -138,14 +140,9 @@ func exitCode(name string, err error, c *console) int {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(c.Err, "tlq: interrupted: run the same command again to continue")
 		return exitFailed
-	case errors.Is(err, errNotBuilt):
+	case errors.Is(err, errNotBuilt), errors.Is(err, tlq.ErrNotBuilt):
 		fmt.Fprintf(c.Err, "tlq %s: %s\n", name, oneLine(err))
 		return exitNotBuilt
-	}
-	var usage *usageError
-	if errors.As(err, &usage) {
-		fmt.Fprintf(c.Err, "tlq %s: %s\n", name, oneLine(err))
-		return exitUsage
 	}
 	fmt.Fprintf(c.Err, "tlq %s: %s\n", name, oneLine(err))
 	return exitFailed

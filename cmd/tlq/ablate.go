@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// ablate runs the grid of a Spec and reports on it.
+type ablate struct {
+	spec    string
+	out     string
+	smoke   bool
+	plan    bool
+	json    bool
+	workers int
+	seeds   int
+	limit   optionalInt
+}
+
+func (a *ablate) Flags(fs *flag.FlagSet) {
+	fs.StringVar(&a.out, "o", "", "the run's `folder` (default runs/NAME-KEY8)")
+	fs.BoolVar(&a.smoke, "smoke", false, "shrink the experiment to seconds")
+	fs.BoolVar(&a.plan, "plan", false, "list the stages and what of them is stored, and run nothing")
+	fs.BoolVar(&a.json, "json", false, "print the records as JSON")
+	fs.IntVar(&a.workers, "workers", 1, "cells worked on at once, `N`")
+	fs.IntVar(&a.seeds, "seeds", 0, "calibration seeds 0 to `N`-1 instead of the experiment's")
+	fs.Var(&a.limit, "limit", fmt.Sprintf("questions per task, `N`; 0: all (%d of a generated task)", harness.AllQuestions))
+}
+
+func (a *ablate) Validate(args []string) error {
+	a.spec = "paper"
+	if len(args) > 1 {
+		return fmt.Errorf("got %d arguments, expected at most one: a file or a built-in experiment", len(args))
+	}
+	if len(args) == 1 {
+		a.spec = args[0]
+	}
+	switch {
+	case a.workers < 1:
+		return fmt.Errorf("--workers %d: expected at least 1", a.workers)
+	case a.seeds < 0:
+		return fmt.Errorf("--seeds %d: expected at least 1", a.seeds)
+	case a.limit.set && a.limit.value < 0:
+		return fmt.Errorf("--limit %d: expected 0 or more", a.limit.value)
+	}
+	return nil
+}
+
+// load makes the Spec that the options ask for.
+func (a *ablate) load(s *harness.Session) (harness.Spec, error) {
+	spec, err := harness.LoadSpec(s.Root, a.spec)
+	if err != nil {
+		return spec, err
+	}
+	if err := spec.Validate(s.Root); err != nil { // before it is shrunk: a bad name is bad in any size
+		return spec, err
+	}
+	if a.smoke {
+		spec = spec.Smoke()
+	}
+	if a.seeds > 0 {
+		spec.Seeds = nil
+		for i := range a.seeds {
+			spec.Seeds = append(spec.Seeds, uint64(i))
+		}
+	}
+	if a.limit.set {
+		spec.Limit = a.limit.value
+	}
+	return spec, nil
+}
+
+func (a *ablate) Run(ctx context.Context, c *console) error {
+	s, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	spec, err := a.load(s)
+	if err != nil {
+		return err
+	}
+	p, err := harness.NewPlan(s, spec)
+	if err != nil {
+		return err
+	}
+	if a.plan {
+		if a.json {
+			return c.json(p)
+		}
+		c.printf("%s", p)
+		return nil
+	}
+	dir := a.out
+	if dir == "" {
+		dir = p.DefaultDir()
+	}
+	progress := display.NewProgress(spec.Name, p.Steps())
+	records, err := p.Run(ctx, harness.RunOptions{Dir: dir, Workers: a.workers, Code: revision, Progress: progress})
+	if err == nil || errors.Is(err, harness.ErrCellsFailed) {
+		progress.Done()
+	}
+	if records == nil {
+		return err
+	}
+	return errors.Join(err, a.report(c, dir, records))
+}
+
+// report writes tables and figures and prints the summary.
+func (a *ablate) report(c *console, dir string, records []harness.Record) error {
+	if err := buildReport(dir); err != nil {
+		return err
+	}
+	if a.json {
+		return c.json(runResult{dir, records})
+	}
+	c.printf("%s\n%s\n", recordTable(records).Text(), dir)
+	return nil
+}
+
+// runResult is what --json prints of commands that write records.
+type runResult struct {
+	Dir     string           `json:"dir"`
+	Records []harness.Record `json:"records"`
+}
+
+// recordTable shows the records' main numbers.
+func recordTable(records []harness.Record) *display.Table {
+	t := &display.Table{Columns: []string{"model", "format", "method", "seed", "bits", "n", "accuracy", "Δ accuracy", "95% interval", "KL", "NLL", "status"}}
+	for _, r := range records {
+		if r.Status == harness.StatusFailed {
+			t.Add(r.Model, r.Format, r.Method, r.Seed, "", "", "", "", "", "", "", "failed: "+shorten(r.Error(), 60))
+			continue
+		}
+		delta, interval := "", ""
+		if r.Method != harness.MethodFP {
+			delta = fmt.Sprintf("%+.3f", r.Delta.Accuracy)
+			interval = fmt.Sprintf("%+.3f to %+.3f", r.Delta.Low, r.Delta.High)
+		}
+		t.Add(r.Model, r.Format, r.Method, r.Seed, fmt.Sprintf("%.2f", r.AvgBits), r.N, fmt.Sprintf("%.3f", r.Metrics.Accuracy),
+			delta, interval, fmt.Sprintf("%.4f", r.Metrics.KL), fmt.Sprintf("%.4f", r.Metrics.NLL), string(r.Status))
+	}
+	return t
+}
+
+// shorten cuts a text to at most n runes.
+func shorten(text string, n int) string {
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) <= n {
+		return string(runes)
+	}
+	return string(runes[:n-1]) + "…"
+}

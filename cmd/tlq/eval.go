@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// evaluate scores one model, or compares a second with it.
+type evaluate struct {
+	models   []string
+	tasks    []string
+	split    string
+	limit    int
+	generate bool
+	out      string
+	json     bool
+}
+
+func (e *evaluate) Flags(fs *flag.FlagSet) {
+	fs.Var(list{values: &e.models}, "model", "`model`; a second one is compared with the first, question by question")
+	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas (default all)")
+	fs.StringVar(&e.split, "split", string(datasets.Test), "`split`: test or tuning")
+	fs.IntVar(&e.limit, "limit", harness.DefaultSpec().Limit, fmt.Sprintf("questions per task, `N`; 0: all (%d of a generated task)", harness.AllQuestions))
+	fs.BoolVar(&e.generate, "generate", false, "also let the model answer in its own words and count exact matches")
+	fs.StringVar(&e.out, "o", "", "`folder` for records and samples (default runs/eval-KEY8)")
+	fs.BoolVar(&e.json, "json", false, "print the records as JSON")
+}
+
+func (e *evaluate) Validate(args []string) error {
+	switch {
+	case len(e.models) == 0:
+		return errors.New("no --model given")
+	case len(e.models) > 2:
+		return fmt.Errorf("%d models given, expected one or two", len(e.models))
+	case e.limit < 0:
+		return fmt.Errorf("--limit %d: expected 0 or more", e.limit)
+	}
+	return none(args)
+}
+
+func (e *evaluate) Run(ctx context.Context, c *console) error {
+	s, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	for _, t := range e.tasks {
+		if info, err := os.Stat(t); err == nil && info.IsDir() && strings.ContainsRune(t, filepath.Separator) {
+			return fmt.Errorf("tasks from a folder (%s): %w", t, errNotBuilt)
+		}
+	}
+	p, err := harness.NewEvaluation(s, harness.EvaluationSpec{
+		Models: e.models, Tasks: e.tasks, Split: e.split, Limit: e.limit, Generate: e.generate,
+	})
+	if err != nil {
+		return err
+	}
+	dir := e.out
+	if dir == "" {
+		dir = p.DefaultDir()
+	}
+	progress := display.NewProgress("eval", p.Steps())
+	records, err := p.Run(ctx, harness.RunOptions{Dir: dir, Code: revision, Progress: progress})
+	if err != nil {
+		return err
+	}
+	progress.Done()
+	if e.json {
+		return c.json(runResult{dir, records})
+	}
+	c.printf("%s\n%s\n", evaluationTable(records).Text(), dir)
+	return nil
+}
+
+// evaluationTable shows every task of every model.
+func evaluationTable(records []harness.Record) *display.Table {
+	t := &display.Table{Columns: []string{"model", "task", "n", "accuracy", "± stderr", "chance", "NLL", "KL"}}
+	for _, r := range records {
+		for _, task := range datasets.Tasks() {
+			x, ok := r.Tasks[task.Name]
+			if !ok {
+				continue
+			}
+			t.Add(r.Model, task.Name, x.N, fmt.Sprintf("%.3f", x.Accuracy), fmt.Sprintf("%.3f", x.StdErr), fmt.Sprintf("%.2f", x.Chance),
+				fmt.Sprintf("%.4f", x.NLL), fmt.Sprintf("%.4f", x.KL))
+		}
+	}
+	if len(records) == 2 {
+		d := records[1].Delta
+		t.Add("difference", "all", records[1].N, fmt.Sprintf("%+.3f", d.Accuracy), fmt.Sprintf("%+.3f to %+.3f", d.Low, d.High),
+			"", fmt.Sprintf("p = %.3g", d.P), "")
+	}
+	return t
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// inspect describes a model.
+type inspect struct {
+	model   string
+	premise bool
+	samples int
+	json    bool
+}
+
+func (i *inspect) Flags(fs *flag.FlagSet) {
+	fs.BoolVar(&i.premise, "premise", false, "measure whether the premise of token importance holds (not built yet)")
+	fs.IntVar(&i.samples, "samples", 128, "calibration samples to estimate memory for, `N`")
+	fs.BoolVar(&i.json, "json", false, "print JSON")
+}
+
+func (i *inspect) Validate(args []string) error {
+	if i.samples < 1 {
+		return fmt.Errorf("--samples %d: expected at least 1", i.samples)
+	}
+	return exactly(args, &i.model)
+}
+
+func (i *inspect) Run(ctx context.Context, c *console) error {
+	if i.premise {
+		return fmt.Errorf("--premise: %w", errNotBuilt)
+	}
+	s, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	m, err := s.WithContext(ctx).Model(i.model)
+	if err != nil {
+		return err
+	}
+	info, err := m.Inspect(i.samples)
+	if err != nil {
+		return err
+	}
+	if i.json {
+		return c.json(info)
+	}
+	i.print(c, info)
+	return nil
+}
+
+func (i *inspect) print(c *console, info *harness.Inspection) {
+	tensors := &display.Table{Columns: []string{"tensor", "type", "shape"}}
+	for _, t := range info.Tensors {
+		tensors.Add(t.Name, t.DType, fmt.Sprint(t.Shape))
+	}
+	c.printf("%s\n", tensors.Text())
+	t, v := &info.Config.Text, &info.Config.Vision
+	c.printf("model       %s (%s), %s\n", info.Model, info.Family, info.Dir)
+	c.printf("language    %d layers, width %d, %d heads over %d, MLP %d, vocabulary %d\n", t.Layers, t.Hidden, t.Heads, t.KVHeads, t.Intermediate, t.Vocab)
+	c.printf("vision      %d layers, width %d, patches of %d, %d tokens for a picture of 128×128\n", v.Depth, v.Hidden, v.PatchSize, info.PerImage)
+	c.printf("parameters  %d, of which methods quantize %d; %s stored\n", info.Parameters, info.Quantized, mib(info.Bytes))
+	e := &info.Memory
+	c.printf("calibration about %s for %d samples of %d tokens: layer %s, streams %s, micro-batch %s\n",
+		mib(e.Total), e.Samples, e.Tokens, mib(e.Layer), mib(e.Streams), mib(e.MicroBatch))
+	if q := info.Manifest; q != nil {
+		c.printf("quantized   %s %s from %s, %.3f bits per weight\n", q.Method.Name, q.Format, q.Model, q.AvgBits)
+	}
+	c.printf("sha256      %s\n", info.WeightsSHA256)
+}
+
+// mib is a size for people.
+func mib(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/harness"
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// quantize writes one quantized model.
+type quantize struct {
+	model, method, format string
+	set                   []string
+	calib                 string
+	samples               int
+	seed                  uint64
+	workers               int
+	fallback              string
+	out                   string
+	json                  bool
+}
+
+func (q *quantize) Flags(fs *flag.FlagSet) {
+	fs.StringVar(&q.model, "model", "", "`model`")
+	fs.StringVar(&q.method, "method", "", "`method`; tlq methods lists them")
+	fs.StringVar(&q.format, "format", "", "`format`, such as w4a8 or w3a16g16")
+	fs.Var(list{values: &q.set}, "set", "`KEY=VALUE` changes a setting of the method, such as tokens.keep=0.5; may be repeated")
+	fs.StringVar(&q.calib, "calib", "default", "calibration `set`")
+	fs.IntVar(&q.samples, "samples", harness.DefaultSpec().Calibration.Samples, "calibration samples, `N`")
+	fs.Uint64Var(&q.seed, "seed", 0, "`seed` of the calibration samples")
+	fs.IntVar(&q.workers, "workers", 1, "calibration workers, `N`; more than 1 is not built yet")
+	fs.StringVar(&q.fallback, "group-fallback", "", "`halve`: halve a group size that does not divide an input width, instead of refusing")
+	fs.StringVar(&q.out, "o", "", "`folder` to write, new or empty")
+	fs.BoolVar(&q.json, "json", false, "print the manifest as JSON")
+}
+
+func (q *quantize) Validate(args []string) error {
+	for _, f := range []struct{ name, value string }{{"model", q.model}, {"method", q.method}, {"format", q.format}, {"o", q.out}} {
+		if f.value == "" {
+			return fmt.Errorf("-%s is missing: expected -model, -method, -format and -o", f.name)
+		}
+	}
+	if q.workers < 1 {
+		return fmt.Errorf("--workers %d: expected at least 1", q.workers)
+	}
+	return none(args)
+}
+
+// quantization looks everything up that has a name.
+func (q *quantize) quantization() (harness.Quantization, error) {
+	out, err := harness.NewQuantization(q.method, q.format)
+	if err != nil {
+		return out, err
+	}
+	for _, assignment := range q.set {
+		if err := out.Method.Set(assignment); err != nil {
+			return out, err
+		}
+	}
+	out.Fallback = tlq.GroupFallback(q.fallback)
+	if out.Fallback != tlq.RefuseGroup && out.Fallback != tlq.HalveGroup {
+		return out, fmt.Errorf("group fallback %q: expected %q", q.fallback, tlq.HalveGroup)
+	}
+	if err := out.Method.Validate(); err != nil {
+		return out, err
+	}
+	if err := out.Method.Built(); err != nil {
+		return out, errors.Join(err, errNotBuilt)
+	}
+	return out, nil
+}
+
+func (q *quantize) Run(ctx context.Context, c *console) error {
+	if q.workers > 1 {
+		return fmt.Errorf("--workers %d: %w", q.workers, errNotBuilt)
+	}
+	if _, err := os.Stat(q.calib); err == nil || strings.ContainsAny(q.calib, `/\:`) {
+		return fmt.Errorf("calibration data from files (%s): %w", q.calib, errNotBuilt)
+	}
+	what, err := q.quantization()
+	if err != nil {
+		return err
+	}
+	s, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	progress := display.NewProgress("quantize", 0)
+	var log harness.EventLog
+	m, err := s.WithContext(harness.WithEvents(ctx, &log)).WithProgress(progress).Model(q.model)
+	if err != nil {
+		return err
+	}
+	samples, err := m.Calibration(q.calib, q.samples, q.seed)
+	if err != nil {
+		return err
+	}
+	quantized, err := m.Quantize(samples, what)
+	if err != nil {
+		return err
+	}
+	manifest, err := m.WriteQuantized(q.out, samples, quantized)
+	if err != nil {
+		return err
+	}
+	if q.json {
+		return c.json(manifest)
+	}
+	c.printf("%s, %s, %.3f bits per weight\nweights sha256 %s\n", m.Name, what, manifest.AvgBits, manifest.WeightsSHA256)
+	for _, e := range manifest.Events {
+		c.printf("%s: %s\n", e.Kind, e.Text)
+	}
+	c.printf("%s\n", q.out)
+	return nil
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// report rebuilds a run's tables and figures.
+type report struct {
+	dir  string
+	json bool
+}
+
+func (r *report) Flags(fs *flag.FlagSet) {
+	fs.BoolVar(&r.json, "json", false, "print the records as JSON")
+}
+
+func (r *report) Validate(args []string) error { return exactly(args, &r.dir) }
+
+func (r *report) Run(_ context.Context, c *console) error {
+	records, err := harness.ReadRun(r.dir)
+	if err != nil {
+		return err
+	}
+	if err := buildReport(r.dir); err != nil {
+		return err
+	}
+	if r.json {
+		return c.json(runResult{r.dir, records})
+	}
+	c.printf("%s\n%s\n", recordTable(records).Text(), r.dir)
+	return nil
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+
+	"github.com/tlqlab/tlqlab/harness/train"
+)
+
+// trainModel trains a model of the zoo.
+type trainModel struct{ recipe, out string }
+
+func (t *trainModel) Flags(fs *flag.FlagSet) {
+	fs.StringVar(&t.out, "o", "", "`folder` of the model; an interrupted training continues there")
+}
+
+func (t *trainModel) Validate(args []string) error {
+	if t.out == "" {
+		return errors.New("no folder given: expected -o DIR")
+	}
+	return exactly(args, &t.recipe)
+}
+
+func (t *trainModel) Run(ctx context.Context, c *console) error {
+	recipe, err := train.FindRecipe(t.recipe)
+	if err != nil {
+		return err
+	}
+	if err := train.Run(ctx, recipe, t.out); err != nil {
+		return err
+	}
+	c.printf("%s\n", t.out)
+	return nil
+}

@@ -1,0 +1,142 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tlqlab/tlqlab/models/safetensors"
+	"github.com/tlqlab/tlqlab/tlq"
+)
+
+// Files that a quantized model's folder has beside the Hugging Face layout.
+const (
+	ManifestFile = "manifest.json"
+	GridsFile    = "grids.safetensors"
+)
+
+// Manifest describes a quantized model's folder, whose weights are dequantized
+// values: what they were made from, on which grids they lie, and what has to
+// happen to activations.
+type Manifest struct {
+	Model         string            `json:"model"` // as it was named
+	Format        tlq.Format        `json:"format"`
+	GroupFallback tlq.GroupFallback `json:"group_fallback"`
+	Method        tlq.Method        `json:"method"`
+	Calibration   Calibration       `json:"calibration"`
+	Seed          uint64            `json:"seed"`
+	AvgBits       float64           `json:"avg_bits"`
+	Activations   ActivationInfo    `json:"activations"`
+	Grids         string            `json:"grids"` // file with "NAME.step" and "NAME.zero" [out, groups] of every quantized weight
+
+	SourceSHA256  string  `json:"source_sha256"`  // weights of the unquantized model
+	WeightsSHA256 string  `json:"weights_sha256"` // weights in this folder
+	DataSHA256    string  `json:"data_sha256"`
+	Events        []Event `json:"events"`
+}
+
+// ActivationInfo is the quantizer of every quantized linear's input.
+type ActivationInfo struct {
+	Bits      int  `json:"bits"` // 16: none
+	Symmetric bool `json:"symmetric"`
+	PerToken  bool `json:"per_token"` // one step per token, found when it is used
+}
+
+// WriteQuantized writes a quantized model to a new or empty folder: F32
+// safetensors in the Hugging Face layout, the grids and a manifest. Nothing is
+// left behind when it fails.
+func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest, error) {
+	layers, err := q.Layers()
+	if err != nil {
+		return nil, err
+	}
+	grids, err := q.Grids()
+	if err != nil {
+		return nil, err
+	}
+	data, err := dataHash()
+	if err != nil {
+		return nil, err
+	}
+	manifest := &Manifest{
+		Model: m.Name, Format: q.Format, GroupFallback: q.Fallback, Method: q.Method,
+		Calibration: Calibration{Name: c.Name, Samples: c.N}, Seed: c.Seed, AvgBits: q.AvgBits,
+		Activations: ActivationInfo{Bits: q.Format.Activation, Symmetric: true, PerToken: true}, Grids: GridsFile,
+		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: data, Events: []Event{},
+	}
+	if log, ok := m.s.ctx.Value(eventLogKey{}).(*EventLog); ok {
+		manifest.Events = log.Events()
+	}
+	return manifest, writeFolder(dir, func(tmp string) error {
+		if err := m.WithLayers(layers).Save(tmp, "F32"); err != nil {
+			return err
+		}
+		if err := safetensors.WriteFile(filepath.Join(tmp, GridsFile), map[string]string{"format": q.Format.String()}, grids...); err != nil {
+			return err
+		}
+		return writeJSON(filepath.Join(tmp, ManifestFile), manifest)
+	})
+}
+
+// writeFolder fills a temporary folder beside dir and renames it, so that dir
+// is complete or as it was. dir must be new or empty.
+func writeFolder(dir string, fill func(tmp string) error) error {
+	if err := checkNewDir(dir); err != nil {
+		return err
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("harness: %w", err)
+	}
+	tmp, err := os.MkdirTemp(parent, tempPrefix)
+	if err != nil {
+		return fmt.Errorf("harness: %w", err)
+	}
+	err = os.Chmod(tmp, 0o755)
+	if err == nil {
+		err = fill(tmp)
+	}
+	if err == nil {
+		_ = os.Remove(dir) // an empty folder makes place
+		err = os.Rename(tmp, dir)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("harness: write %s: %w", dir, err), os.RemoveAll(tmp))
+	}
+	return syncDir(parent)
+}
+
+// checkNewDir refuses a folder with something in it.
+func checkNewDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("harness: output folder: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("harness: output folder %s is not empty: name a new or empty one", dir)
+	}
+	return nil
+}
+
+// readManifest reads the manifest of a quantized model's folder; nil where it
+// has none.
+func readManifest(dir string) (*Manifest, error) {
+	data, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("harness: %w", err)
+	}
+	m := &Manifest{}
+	if err := unmarshalStrict(data, m); err != nil {
+		return nil, fmt.Errorf("harness: %s: %w", filepath.Join(dir, ManifestFile), err)
+	}
+	if err := m.Format.Validate(); err != nil {
+		return nil, fmt.Errorf("harness: %s: %w", filepath.Join(dir, ManifestFile), err)
+	}
+	return m, nil
+}

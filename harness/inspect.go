@@ -1,0 +1,117 @@
+package harness
+
+import (
+	"fmt"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// Inspection is what can be said of a model without running it.
+type Inspection struct {
+	Model         string         `json:"model"`
+	Dir           string         `json:"dir"`
+	Family        models.Family  `json:"family"`
+	Config        *models.Config `json:"config"`
+	Manifest      *Manifest      `json:"manifest,omitempty"` // of a quantized model's folder
+	WeightsSHA256 string         `json:"weights_sha256"`
+	Tensors       []TensorInfo   `json:"tensors"`
+	Parameters    int64          `json:"parameters"`
+	Bytes         int64          `json:"bytes"`     // of the weights as stored
+	Quantized     int64          `json:"quantized"` // parameters that methods quantize: the decoder's linears
+	PerImage      int            `json:"per_image"` // vision tokens of a picture of the built-in tasks
+	Memory        MemoryEstimate `json:"calibration_memory"`
+}
+
+// TensorInfo is one tensor of a checkpoint.
+type TensorInfo struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape []int  `json:"shape"`
+}
+
+// MemoryEstimate is what calibrating a model holds in memory at once, in
+// bytes: float32 everywhere, one layer at a time.
+type MemoryEstimate struct {
+	Samples    int   `json:"samples"`     // that the estimate is for
+	Tokens     int   `json:"tokens"`      // of one sample
+	Layer      int64 `json:"layer"`       // four copies of a layer: as it is, folded, rounded, candidate
+	Streams    int64 `json:"streams"`     // embeddings, both streams before and behind the layer, two outputs
+	MicroBatch int64 `json:"micro_batch"` // intermediate values of the block's graph
+	Total      int64 `json:"total"`
+}
+
+// Inspect describes a model; samples is the size of the calibration set that
+// memory is estimated for.
+func (m *Model) Inspect(samples int) (*Inspection, error) {
+	f, err := safetensors.OpenDir(m.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := &Inspection{
+		Model: m.Name, Dir: m.Dir, Family: m.Config.Family, Config: m.Config, Manifest: m.Manifest, WeightsSHA256: m.WeightsSHA256,
+	}
+	for _, name := range f.Names() {
+		t, err := f.Tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		out.Tensors = append(out.Tensors, TensorInfo{name, t.DType, t.Shape})
+		n := int64(1)
+		for _, d := range t.Shape {
+			n *= int64(d)
+		}
+		out.Parameters += n
+		out.Bytes += int64(len(t.Data))
+	}
+	layer, err := m.Layer(0)
+	if err != nil {
+		return nil, err
+	}
+	var perLayer int64
+	for _, site := range models.Sites() {
+		for _, lin := range layer.Linears(site) {
+			perLayer += int64(len(lin.W))
+		}
+	}
+	out.Quantized = perLayer * int64(m.NumLayers())
+	return out, out.estimate(m, samples, perLayer)
+}
+
+// estimate measures one sample and adds up what calibration keeps of all.
+func (out *Inspection) estimate(m *Model, samples int, perLayer int64) error {
+	c, err := m.Calibration("default", min(2, samples), 0)
+	if err != nil {
+		return err
+	}
+	seqs, err := c.Sequences()
+	if err != nil {
+		return fmt.Errorf("harness: a calibration sample: %w", err)
+	}
+	longest := 0
+	for _, s := range seqs {
+		longest = max(longest, models.Bucket(s.Len()))
+	}
+	for _, modality := range seqs[0].Modality {
+		if modality == models.Vision {
+			out.PerImage++
+		}
+	}
+	t := &m.Config.Text
+	const (
+		float        = 4
+		layerCopies  = 4
+		streamCopies = 7    // embeddings, 2 streams before, 2 behind, outputs of o_proj and down_proj
+		batchTokens  = 2048 // models.tokensPerBatch, or one longer sample
+	)
+	e := &out.Memory
+	e.Samples, e.Tokens = samples, longest
+	e.Layer = layerCopies * float * perLayer
+	e.Streams = streamCopies * float * int64(samples) * int64(longest) * int64(t.Hidden)
+	rows := int64(max(batchTokens, longest))
+	perRow := int64(8*t.Hidden + 3*t.Intermediate + 2*t.Heads*longest) // residuals, norms, q, k, v, o; gate, up, product; scores and their softmax
+	e.MicroBatch = float * rows * perRow
+	e.Total = e.Layer + e.Streams + e.MicroBatch
+	return nil
+}
