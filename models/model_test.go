@@ -1,0 +1,316 @@
+package models_test
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tlqlab/tlqlab/internal/tiny"
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// The tests here compare two float32 computations of the same numbers in another
+// order of summation.
+const sameNumbers = 2e-5
+
+func loadTiny(t *testing.T) (*models.Model, *models.Runner) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := tiny.Write(dir, 1); err != nil {
+		t.Fatal(err)
+	}
+	m, err := models.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	r, err := models.NewRunner(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, r
+}
+
+func picture(seed int) image.Image {
+	img := image.NewRGBA(image.Rect(0, 0, 128, 128))
+	for y := range 128 {
+		for x := range 128 {
+			img.Set(x, y, color.RGBA{uint8(x * (seed + 1)), uint8(y * 3), uint8((x ^ y) + seed), 255})
+		}
+	}
+	return img
+}
+
+// logits runs sequences through a model, one row per scored prediction.
+func logits(t *testing.T, r *models.Runner, seqs ...*models.Sequence) [][]float32 {
+	t.Helper()
+	batches, err := r.Embed(seqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySeq := make([][][]float32, len(seqs))
+	for _, b := range batches {
+		x, err := r.Forward(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := r.Logits(b, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, i := range b.Index {
+			n := len(b.Seqs[k].Scored)
+			bySeq[i], rows = rows[:n], rows[n:]
+		}
+	}
+	return slices.Concat(bySeq...)
+}
+
+func compare(t *testing.T, name string, got, want [][]float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d rows, want %d", name, len(got), len(want))
+	}
+	for i := range want {
+		for j, v := range want[i] {
+			if d := math.Abs(float64(got[i][j] - v)); !(d <= sameNumbers*(1+math.Abs(float64(v)))) {
+				t.Fatalf("%s: row %d, token %d: %v, want %v", name, i, j, got[i][j], v)
+			}
+		}
+	}
+}
+
+// Answers that share a prompt as branches have the numbers of separate prompts,
+// and so have questions that share a picture.
+func TestBranchesEqualSeparatePrompts(t *testing.T) {
+	m, r := loadTiny(t)
+	images := []image.Image{picture(0)}
+	answers := []string{"cat", "a big dog", "B3"}
+	shared, err := m.Prompt(images, "What is this?", answers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var separate [][]float32
+	for _, a := range answers {
+		s, err := m.Prompt(images, "What is this?", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		separate = append(separate, logits(t, r, s)...)
+	}
+	compare(t, "answers", logits(t, r, shared), separate)
+
+	turns := []models.Turn{{Question: "What is at A1?", Answer: "cat"}, {Question: "Where is the tree?", Answer: "C2"}}
+	dialog, err := m.Dialog(images, turns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	separate = nil
+	for _, turn := range turns {
+		s, err := m.Prompt(images, turn.Question, turn.Answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		separate = append(separate, logits(t, r, s)...)
+	}
+	compare(t, "questions", logits(t, r, dialog), separate)
+}
+
+// Neighbours in a batch and padding change nothing.
+func TestBatchesChangeNothing(t *testing.T) {
+	m, r := loadTiny(t)
+	var seqs []*models.Sequence
+	var alone [][]float32
+	for i, q := range []string{"What?", "What is this?", "What is at B3, in the picture of many things?", "Count: cat", "Where?", "Who?"} {
+		s, err := m.Prompt([]image.Image{picture(i)}, q, "cat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs = append(seqs, s)
+		alone = append(alone, logits(t, r, s)...)
+	}
+	compare(t, "batch", logits(t, r, seqs...), alone)
+}
+
+// Generation with cached keys and values gives the tokens of a pass over
+// everything from the beginning for each token.
+func TestGenerationEqualsUncached(t *testing.T) {
+	m, r := loadTiny(t)
+	prompt, err := m.Prompt([]image.Image{picture(3)}, "What is this?")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 6
+	got, err := r.Generate(prompt, n, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := slices.Clone(prompt.IDs)
+	var want []int32
+	for range n {
+		s, err := m.FromIDs(ids, prompt.Images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Scored = []models.Scored{{Pos: int32(len(ids) - 1)}}
+		row := logits(t, r, s)[0]
+		best := slices.Index(row, slices.Max(row))
+		if int32(best) == m.Config.EOSToken {
+			break
+		}
+		want = append(want, int32(best))
+		ids = append(ids, int32(best))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("cached %v, uncached %v", got, want)
+	}
+}
+
+// A saved model loads back with the same values, and its hash doesn't depend on
+// where it is held.
+func TestSaveLoad(t *testing.T) {
+	m, _ := loadTiny(t)
+	w, err := m.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := models.New(m.Processor, w).Save(dir, "F32"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := models.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	first, err := m.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := again.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first != second {
+		t.Errorf("hash %s after saving as F32, %s before", second, first)
+	}
+	w.Layers[1].Gate.W[3] += 1e-3
+	if changed, _ := models.New(m.Processor, w).Hash(); changed == first {
+		t.Error("the hash did not see a changed weight")
+	}
+}
+
+// The gradient that training takes agrees with the one that calibration takes
+// block by block: bumping a weight of o_proj's bias-free output is the same as
+// bumping the tapped output.
+func TestTrainingGradientEqualsDifference(t *testing.T) {
+	m, r := loadTiny(t)
+	s, err := m.Dialog([]image.Image{picture(1)}, []models.Turn{{Question: "What is this?", Answer: "a cat"}, {Question: "Where?", Answer: "B2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := m.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := m.NewTrainingBatch([]*models.Sequence{s}, models.Bucket(s.Len()), 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, grads, err := r.LossAndGradients(b, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One central difference per tensor, along the gradient itself, which is where
+	// float32 sees it best.
+	const share = 1e-2 // of the loss that a step changes, about
+	for i, p := range w.Params(m.Config) {
+		norm := 0.0
+		for _, g := range grads[i] {
+			norm += float64(g) * float64(g)
+		}
+		if norm < 1e-8 {
+			continue
+		}
+		step := share / norm
+		move := func(by float64) float64 {
+			for k, g := range grads[i] {
+				p.Data[k] += float32(by * step * float64(g))
+			}
+			loss, _, _, err := r.LossAndGradients(b, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return loss
+		}
+		saved := slices.Clone(p.Data)
+		up := move(1)
+		copy(p.Data, saved)
+		down := move(-1)
+		copy(p.Data, saved)
+		if got := (up - down) / (2 * share); math.Abs(got-1) > 0.1 {
+			t.Errorf("%s: the loss moves %.3f times what the gradient says", p.Name, got)
+		}
+	}
+}
+
+func TestBadFolders(t *testing.T) {
+	m, _ := loadTiny(t)
+	for name, c := range map[string]struct {
+		change func(dir string)
+		want   []string
+	}{
+		"no folder":  {func(dir string) { os.RemoveAll(dir) }, []string{"config.json", "Hugging Face layout"}},
+		"other type": {edit("config.json", `"qwen2_vl"`, `"bert"`), []string{`"bert"`, "qwen2_vl"}},
+		"window":     {edit("config.json", `"use_sliding_window": false`, `"use_sliding_window": true`), []string{"use_sliding_window"}},
+		"activation": {edit("config.json", `"hidden_act": "silu"`, `"hidden_act": "relu"`), []string{"hidden_act", "relu", "silu"}},
+		"shape":      {edit("config.json", `"intermediate_size": 64`, `"intermediate_size": 96`), []string{"mlp", "[64 32]", "[96 32]"}},
+		"layers":     {edit("config.json", `"num_hidden_layers": 3`, `"num_hidden_layers": 4`), []string{"model.layers.3"}},
+		"extra":      {edit("config.json", `"num_hidden_layers": 3`, `"num_hidden_layers": 2`), []string{"model.layers.2", "not part"}},
+		"patches":    {edit("preprocessor_config.json", `"patch_size": 16`, `"patch_size": 8`), []string{"preprocessor_config.json", "8", "16"}},
+		"truncated":  {truncate("model.safetensors"), []string{"model.safetensors"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "model")
+			if err := m.Save(dir, "BF16"); err != nil {
+				t.Fatal(err)
+			}
+			c.change(dir)
+			_, err := models.Load(dir)
+			if err == nil {
+				t.Fatal("loaded")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("error %q does not name %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+func edit(file, from, to string) func(dir string) {
+	return func(dir string) {
+		path := filepath.Join(dir, file)
+		data, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(data), from) {
+			panic("no " + from + " in " + path)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(data), from, to, 1)), 0o644); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func truncate(file string) func(dir string) {
+	return func(dir string) {
+		if err := os.Truncate(filepath.Join(dir, file), 5000); err != nil {
+			panic(err)
+		}
+	}
+}
