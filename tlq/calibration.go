@@ -51,9 +51,11 @@ type Calibration struct {
 // method or format, settings not built yet (wrapping [ErrNotBuilt]), a group size
 // that does not fit the model, no samples.
 func (c *Calibration) Check() error {
-	if err := firstError(c.Method.Validate(c.Own...), c.Method.Built(c.Own...), c.Format.Validate(),
-		oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup)); err != nil {
+	if err := firstError(c.Method.Validate(c.Own...), c.Method.Built(c.Own...), c.Format.Validate()); err != nil {
 		return err
+	}
+	if err := oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup); err != nil {
+		return fmt.Errorf("tlq: %w", err)
 	}
 	l, err := c.Model.Layer(0)
 	if err != nil {
@@ -62,7 +64,7 @@ func (c *Calibration) Check() error {
 	for _, site := range models.Sites() {
 		for i, lin := range l.Linears(site) {
 			if _, _, err := c.Format.GroupSize(lin.In, c.Fallback); err != nil {
-				return fmt.Errorf("%s: %w", linearNames(site)[i], err)
+				return fmt.Errorf("%w (%s)", err, linearNames(site)[i])
 			}
 		}
 	}

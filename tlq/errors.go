@@ -23,12 +23,12 @@ func event(kind, format string, args ...any) Event {
 	return Event{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
-// oneOf checks that value is in the list.
+// oneOf checks that value is in the list; the error has no prefix.
 func oneOf[S ~string](field string, value S, valid ...S) error {
 	if slices.Contains(valid, value) {
 		return nil
 	}
-	return fmt.Errorf("tlq: %s is %q; expected %s", field, value, choices(string(value), stringsOf(valid)))
+	return fmt.Errorf("%s is %q; expected %s", field, value, choices(string(value), stringsOf(valid)))
 }
 
 func stringsOf[S ~string](list []S) []string {

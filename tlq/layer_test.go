@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -226,14 +227,16 @@ func encode(t *testing.T, r *LayerResult, st *State) []byte {
 	return buf.Bytes()
 }
 
-// How samples are cut into batches changes no bit of any result.
+// Neither how samples are cut into batches nor how many run side by side changes
+// a bit of any result.
 func TestBatchingChangesNothing(t *testing.T) {
 	tm := getTiny(t, 2)
 	seqs, xs := tinyEmbeddings(tm.model, tinyPatterns, 9)
 	c := tm.calibration(t, mustFind(t, "tlq"), "w4a8")
+	c.Workers = 3
 	want, _ := c.calibrate(t, c.tokens(t))
 	alone := *c
-	alone.Batches = nil
+	alone.Batches, alone.Workers = nil, 1
 	for i := range seqs {
 		one, err := tm.model.NewBatches(seqs[i:i+1], xs[i:i+1])
 		if err != nil {
@@ -248,6 +251,30 @@ func TestBatchingChangesNothing(t *testing.T) {
 		equalLayers(t, "one sample per batch", got[i].Quantized.Layer, want[i].Quantized.Layer)
 		if !reflect.DeepEqual(got[i].Report.Sites, want[i].Report.Sites) {
 			t.Errorf("layer %d: reports differ:\n%+v\n%+v", i, got[i].Report.Sites, want[i].Report.Sites)
+		}
+	}
+}
+
+// Results come in order, and so do errors.
+func TestOrdered(t *testing.T) {
+	for _, workers := range []int{1, 2, 7} {
+		var got []int
+		collect := func(i, v int) error {
+			got = append(got, v-i)
+			return nil
+		}
+		if err := ordered(context.Background(), workers, 5, func(i int) (int, error) { return 2 * i, nil }, collect); err != nil || !slices.Equal(got, []int{0, 1, 2, 3, 4}) {
+			t.Errorf("%d workers: got %v, %v", workers, got, err)
+		}
+		got = nil
+		err := ordered(context.Background(), workers, 5, func(i int) (int, error) {
+			if i >= 2 {
+				return 0, fmt.Errorf("at %d", i)
+			}
+			return 2 * i, nil
+		}, collect)
+		if err == nil || err.Error() != "at 2" || !slices.Equal(got, []int{0, 1}) {
+			t.Errorf("%d workers: got %v, %v", workers, got, err)
 		}
 	}
 }

@@ -245,9 +245,9 @@ const (
 	AfterNormTweaking After = "norm-tweaking"
 )
 
-// ParseMethod reads a method from JSON strictly: unknown and repeated keys,
-// wrong types and trailing text are errors, and so are invalid values. own lists
-// importances beside the built-in ones.
+// ParseMethod reads a method from JSON strictly: unknown keys, wrong types and
+// trailing text are errors, and so are invalid values. own lists importances beside
+// the built-in ones.
 func ParseMethod(data []byte, own ...Importance) (Method, error) {
 	var m Method
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -269,7 +269,7 @@ func (m Method) Validate(own ...Importance) error {
 		return errors.New("tlq: method without a name; expected a short word such as \"tlq\"")
 	}
 	if err := m.validate(own); err != nil {
-		return fmt.Errorf("method %s: %w", m.Name, err)
+		return fmt.Errorf("tlq: method %s: %w", m.Name, err)
 	}
 	return nil
 }
@@ -289,7 +289,7 @@ func (m Method) validate(own []Importance) error {
 func (t Tokens) validate(own []Importance) error {
 	names := importanceNames(own)
 	if !(t.Keep > 0 && t.Keep <= 1) {
-		return fmt.Errorf("tlq: tokens.keep is %v; expected a fraction above 0, at most 1", t.Keep)
+		return fmt.Errorf("tokens.keep is %v; expected a fraction above 0, at most 1", t.Keep)
 	}
 	return firstError(
 		oneOf("tokens.importance", t.Importance, names...),
@@ -307,7 +307,7 @@ func (t Tokens) validate(own []Importance) error {
 
 func (s Search) validate() error {
 	if s.Points < 1 || s.Points > 1000 {
-		return fmt.Errorf("tlq: search.points is %d; expected 1 to 1000", s.Points)
+		return fmt.Errorf("search.points is %d; expected 1 to 1000", s.Points)
 	}
 	for i, site := range s.Sites {
 		if err := oneOf("search.sites", site, models.Sites()...); err != nil {
@@ -315,7 +315,7 @@ func (s Search) validate() error {
 		}
 		for _, other := range s.Sites[:i] {
 			if site == other {
-				return fmt.Errorf("tlq: search.sites names %q twice", site)
+				return fmt.Errorf("search.sites names %q twice", site)
 			}
 		}
 	}

@@ -145,3 +145,31 @@ func TestNotBuilt(t *testing.T) {
 		}
 	}
 }
+
+// Whatever parses is valid and comes back from its JSON; nothing panics.
+func FuzzParseMethod(f *testing.F) {
+	for _, m := range Methods() {
+		data, err := json.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, "tokens.keep=0.5")
+	}
+	f.Add([]byte(`{"name":"x","tokens":null}`), "search.sites=qkv,,")
+	f.Fuzz(func(t *testing.T, data []byte, setting string) {
+		m, err := ParseMethod(data)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := ParseMethod(again); err != nil || !reflect.DeepEqual(back, m) {
+			t.Fatalf("%s became %+v, %v", again, back, err)
+		}
+		if m.Set(setting) == nil && m.Validate() == nil {
+			_ = m.Built()
+		}
+	})
+}
