@@ -101,7 +101,7 @@ func (t *trainer) writeCard() error {
 	}
 	var rows strings.Builder
 	for _, name := range t.recipe.Tasks {
-		p, err := evaluate(context.Background(), runner, name, datasets.Test, cardQuestions)
+		p, err := evaluate(context.Background(), runner, name, datasets.Test, t.testQuestions)
 		if err != nil {
 			return err
 		}

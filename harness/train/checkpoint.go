@@ -48,6 +48,15 @@ const (
 	curveFile      = "training.json"
 )
 
+// checkpoint is what a checkpoint file holds beside tensors.
+type checkpoint struct {
+	Step   int       `json:"step"`
+	Recipe string    `json:"recipe"` // hash
+	Data   string    `json:"data"`   // hash
+	Curve  Curve     `json:"curve"`
+	Window LossPoint `json:"window"`
+}
+
 // save writes the whole state of a run into one file, atomically: weights,
 // both moments, and as metadata the step, the recipe's hash and the curve.
 func (t *trainer) save() error {
@@ -60,12 +69,7 @@ func (t *trainer) save() error {
 	}
 	curve := t.curve
 	curve.Seconds += time.Since(t.started).Seconds()
-	state, err := json.Marshal(struct {
-		Step   int    `json:"step"`
-		Recipe string `json:"recipe"`
-		Data   string `json:"data"`
-		Curve  Curve  `json:"curve"`
-	}{t.step, t.recipe.Hash(), t.dataHash, curve})
+	state, err := json.Marshal(checkpoint{t.step, t.recipe.Hash(), t.dataHash, curve, t.window})
 	if err != nil {
 		return err
 	}
@@ -83,12 +87,7 @@ func (t *trainer) restore() (bool, error) {
 		return false, fmt.Errorf("%w; delete the file to train from the beginning", err)
 	}
 	defer f.Close()
-	var state struct {
-		Step   int    `json:"step"`
-		Recipe string `json:"recipe"`
-		Data   string `json:"data"`
-		Curve  Curve  `json:"curve"`
-	}
+	var state checkpoint
 	if err := json.Unmarshal([]byte(f.Metadata()["state"]), &state); err != nil {
 		return false, fmt.Errorf("train: %s: state: %w; delete the file to train from the beginning", path, err)
 	}
@@ -102,7 +101,7 @@ func (t *trainer) restore() (bool, error) {
 			}
 		}
 	}
-	t.step, t.curve = state.Step, state.Curve
+	t.step, t.curve, t.window = state.Step, state.Curve, state.Window
 	return true, nil
 }
 

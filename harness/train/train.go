@@ -24,7 +24,10 @@ type trainer struct {
 	optimizer *adamW
 	step      int // steps done
 	curve     Curve
+	window    LossPoint // sums over the Step steps since the curve's last point
 	started   time.Time // of this sitting
+
+	testQuestions int // per task, for the card
 }
 
 // Run trains r into dir, or continues there. It writes a checkpoint every
@@ -35,12 +38,16 @@ func Run(ctx context.Context, r Recipe, dir string) error {
 	if err != nil {
 		return err
 	}
+	return t.run(ctx)
+}
+
+func (t *trainer) run(ctx context.Context) error {
 	resumed, err := t.restore()
 	if err != nil {
 		return err
 	}
 	if resumed {
-		fmt.Fprintf(os.Stderr, "train: continuing %s at step %d of %d\n", r.Name, t.step, r.Steps)
+		fmt.Fprintf(os.Stderr, "train: continuing %s at step %d of %d\n", t.recipe.Name, t.step, t.recipe.Steps)
 	}
 	if err := t.loop(ctx); err != nil {
 		return err
@@ -59,7 +66,7 @@ func open(r Recipe, dir string) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{recipe: r, dir: dir, dataHash: hash, started: time.Now()}
+	t := &trainer{recipe: r, dir: dir, dataHash: hash, started: time.Now(), testQuestions: cardQuestions}
 	p, err := newProcessor(&t.recipe.Config)
 	if err != nil {
 		return nil, err
@@ -80,8 +87,6 @@ func (t *trainer) loop(ctx context.Context) error {
 	defer close(stop)
 	bar := display.NewProgress("train "+t.recipe.Name, t.recipe.Steps)
 	defer bar.Done()
-	window := LossPoint{}
-	n := 0
 	for b := range (stream{&t.recipe, t.model}).steps(t.step, stop) {
 		if b.err != nil {
 			return b.err
@@ -96,13 +101,7 @@ func (t *trainer) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		window.Loss, window.Right, window.Norm = window.Loss+point.Loss, window.Right+point.Right, window.Norm+point.Norm
-		n++
-		if t.step%lossEvery == 0 || t.step == t.recipe.Steps {
-			k := float64(n)
-			t.curve.Loss = append(t.curve.Loss, LossPoint{Step: t.step, Loss: window.Loss / k, Right: window.Right / k, Norm: window.Norm / k, Rate: t.recipe.rate(t.step)})
-			window, n = LossPoint{}, 0
-		}
+		t.record(point)
 		bar.Set(t.step, fmt.Sprintf("loss %.3f, right %.1f%%", point.Loss, 100*point.Right))
 		if err := t.milestones(ctx); err != nil {
 			return err
@@ -111,9 +110,22 @@ func (t *trainer) loop(ctx context.Context) error {
 	return nil
 }
 
-// lossEvery is the number of steps that a point of the loss curve averages; it
-// divides every checkpoint interval, so that a resumed curve has the same points.
+// lossEvery is the number of steps that a point of the loss curve averages.
 const lossEvery = 50
+
+// record adds a step to the loss curve's open window and closes it when it is
+// full.
+func (t *trainer) record(p LossPoint) {
+	w := &t.window
+	w.Loss, w.Right, w.Norm = w.Loss+p.Loss, w.Right+p.Right, w.Norm+p.Norm
+	w.Step++
+	if t.step%lossEvery != 0 && t.step != t.recipe.Steps {
+		return
+	}
+	n := float64(w.Step)
+	t.curve.Loss = append(t.curve.Loss, LossPoint{Step: t.step, Loss: w.Loss / n, Right: w.Right / n, Norm: w.Norm / n, Rate: t.recipe.rate(t.step)})
+	*w = LossPoint{}
+}
 
 // one is an optimizer step on the mean of the tasks' gradients.
 func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
