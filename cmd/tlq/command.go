@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -159,12 +160,17 @@ func firstLine(s string) string {
 	return line
 }
 
-// oneLine is an error's text without line breaks and without the name of the
-// package it comes from, which says nothing to a user.
+// oneLine is an error's text without line breaks and without the names of the
+// packages that it begins with, which say nothing to a user.
 func oneLine(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	for _, prefix := range []string{"harness: "} {
-		text = strings.TrimPrefix(text, prefix)
+	for {
+		word, rest, ok := strings.Cut(text, ": ")
+		if !ok || !slices.Contains(packages, word) {
+			return text
+		}
+		text = rest
 	}
-	return text
 }
+
+var packages = []string{"harness", "tlq", "models", "datasets", "eval", "notebook", "train", "report", "safetensors", "devices", "root", "display"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -103,6 +104,9 @@ func (d *dataShow) Run(_ context.Context, c *console) error {
 			name = strings.Join(d.tasks, "-")
 		}
 		out = filepath.Join("runs", "data", name+"-"+d.split+".png")
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
 	}
 	if err := datasets.WritePNG(out, sheet); err != nil {
 		return err

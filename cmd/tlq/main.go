@@ -46,16 +46,7 @@ func main() {
 }
 
 // run executes a command line and returns the exit code.
-func run(ctx context.Context, args []string, c *console) (code int) {
-	defer func() {
-		if p := recover(); p != nil {
-			fmt.Fprintf(c.Err, "tlq: internal error: %s\n", firstLine(fmt.Sprint(p)))
-			if os.Getenv("TLQ_DEBUG") != "" {
-				panic(p)
-			}
-			code = exitFailed
-		}
-	}()
+func run(ctx context.Context, args []string, c *console) int {
 	if len(args) == 0 {
 		usage(c.Err)
 		return exitUsage
@@ -70,7 +61,22 @@ func run(ctx context.Context, args []string, c *console) (code int) {
 		usage(c.Err)
 		return exitUsage
 	}
-	return e.run(ctx, args[1:], c)
+	return guarded(c, func() int { return e.run(ctx, args[1:], c) })
+}
+
+// guarded turns a panic, which is a mistake of ours, into one line. With
+// TLQ_DEBUG set it shows where.
+func guarded(c *console, f func() int) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(c.Err, "tlq: internal error: %s\n", firstLine(fmt.Sprint(p)))
+			if os.Getenv("TLQ_DEBUG") != "" {
+				panic(p)
+			}
+			code = exitFailed
+		}
+	}()
+	return f()
 }
 
 func help(args []string, c *console) int {
