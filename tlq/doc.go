@@ -11,11 +11,11 @@
 //
 // Each stage is a function of its inputs alone, and its result can be stored:
 //
-//	GradientStats   mean|dL/dy| of every token at the outputs of o_proj and down_proj
-//	Importance      the importance of every token at those sites
-//	SelectTokens    the token-level calibration set: which tokens count, how much
-//	CalibrateLayer  search, fold, round and advance both streams through one layer
-//	QuantizeLayer   round a layer whose scales are folded
+//	Calibration.Gradients       mean|dL/dy| of every token at the outputs of o_proj and down_proj
+//	Calibration.Importance      the importance of every token at those sites
+//	SelectTokens                the token-level calibration set: which tokens count, how much
+//	Calibration.CalibrateLayer  search, fold, round, and advance both streams through one layer
+//	QuantizeLayer               round a layer whose scales are folded
 //
 // # Conventions
 //
