@@ -164,8 +164,10 @@ func TestEvaluationComparesTwoModels(t *testing.T) {
 		t.Errorf("samples %+v, %v", samples, err)
 	}
 	for _, bad := range []EvaluationSpec{
-		{Models: []string{"zoo:nothing"}, Split: "test"}, {Models: []string{m.Name}, Tasks: []string{"emojo"}, Split: "test"},
-		{Models: []string{m.Name}, Split: "exam"}, {Split: "test"},
+		{Models: []string{"zoo:nothing"}, Split: "test"},
+		{Models: []string{m.Name}, Tasks: []string{"emojo"}, Split: "test"},
+		{Models: []string{m.Name}, Split: "exam"},
+		{Split: "test"},
 	} {
 		if _, err := NewEvaluation(s, bad); err == nil {
 			t.Errorf("%+v: accepted", bad)
