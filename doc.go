@@ -7,7 +7,7 @@
 //
 //	notebooks, cmd/tlq   cells and the command line
 //	harness              experiments: spec, plan, store, run, record, report
-//	tlq, eval            the calibration engine; scores and paired statistics
+//	ptq, eval            the calibration engine; scores and paired statistics
 //	models, datasets     vision-language models as graphs; pictures and questions
 //	kernels              numbers on slices
 //

@@ -23,16 +23,16 @@ var mayImport = map[string][]string{
 	"display":  {},
 	"models":   {"kernels"},
 	"datasets": {"kernels"},
-	"tlq":      {"models", "kernels"},
+	"ptq":      {"models", "kernels"},
 	"eval":     {"models", "datasets", "kernels"},
-	"harness":  {"tlq", "eval", "models", "datasets", "kernels", "display"},
-	"cmd":      {"harness", "tlq", "eval", "models", "datasets", "kernels", "display"},
+	"harness":  {"ptq", "eval", "models", "datasets", "kernels", "display"},
+	"cmd":      {"harness", "ptq", "eval", "models", "datasets", "kernels", "display"},
 }
 
 // kernelImports are the modules that kernels may use beside the standard
-// library: the backend made of them implements GoMLX's interface.
+// library: what the processor can do, and GoMLX's interface for the backend.
 func kernelImports(dir string, test bool) []string {
-	list := []string{"gonum.org/v1/gonum/"}
+	list := []string{"gonum.org/v1/gonum/", "golang.org/x/sys/cpu"}
 	if test {
 		list = append(list, "github.com/google/go-cmp/")
 	}

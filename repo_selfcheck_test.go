@@ -41,11 +41,11 @@ func wants(t *testing.T, got []string, want ...string) {
 // TestImportRuleCanFail: every forbidden arrow of the house is found, every
 // allowed one is not.
 func TestImportRuleCanFail(t *testing.T) {
-	areas := []string{"cmd", "harness", "tlq", "eval", "models", "datasets", "kernels", "display"}
+	areas := []string{"cmd", "harness", "ptq", "eval", "models", "datasets", "kernels", "display"}
 	down := map[string]string{
-		"cmd":     "harness tlq eval models datasets kernels display",
-		"harness": "tlq eval models datasets kernels display",
-		"tlq":     "models kernels", "eval": "models datasets kernels",
+		"cmd":     "harness ptq eval models datasets kernels display",
+		"harness": "ptq eval models datasets kernels display",
+		"ptq":     "models kernels", "eval": "models datasets kernels",
 		"models": "kernels", "datasets": "kernels",
 	}
 	for _, a := range areas {

@@ -133,7 +133,7 @@ func TestHouseRules(t *testing.T) {
 // along, and that nothing brings along what the default build must not have.
 func TestCellsLinkFast(t *testing.T) {
 	var cells []string
-	for _, dir := range []string{"display", "datasets", "eval", "harness", "kernels", "models", "tlq"} {
+	for _, dir := range []string{"display", "datasets", "eval", "harness", "kernels", "models", "ptq"} {
 		cells = append(cells, house+"/"+dir)
 	}
 	for _, f := range tree(t, os.DirFS(".")) {

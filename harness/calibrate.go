@@ -8,7 +8,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/models"
 	"github.com/tlqlab/tlqlab/models/safetensors"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // calibrateStage is the search, folding and rounding of one layer; each layer
@@ -42,7 +42,7 @@ type calibratedLayer struct {
 
 // layerReport is its JSON part.
 type layerReport struct {
-	Report  tlq.LayerReport       `json:"report"`
+	Report  ptq.LayerReport       `json:"report"`
 	FPNorm  float64               `json:"fp_norm"`
 	Local   TokenErrors           `json:"local"`
 	Factors map[string][3]float64 `json:"factors"` // by site: minimum, median, maximum
@@ -57,9 +57,9 @@ type walk struct {
 	q      Quantization
 	keys   []Key
 	done   []*calibratedLayer
-	engine *tlq.Calibration // set with state
-	state  *tlq.State       // in front of layer state.Next; nil: not needed yet
-	tokens *tlq.TokenSet    // nil for methods that search nothing
+	engine *ptq.Calibration // set with state
+	state  *ptq.State       // in front of layer state.Next; nil: not needed yet
+	tokens *ptq.TokenSet    // nil for methods that search nothing
 }
 
 // calibrate returns all calibrated layers and calls done behind each. Stage
@@ -137,7 +137,7 @@ func (w *walk) replay(m *Model, quantized *models.Layer) error {
 	if err != nil {
 		return err
 	}
-	next := &tlq.State{Next: w.state.Next + 1}
+	next := &ptq.State{Next: w.state.Next + 1}
 	for i, b := range w.engine.Batches {
 		if err := m.s.ctx.Err(); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (w *walk) replay(m *Model, quantized *models.Layer) error {
 
 // measure adds what the figures need: the size of the unquantized stream, and
 // the error that the layer makes alone.
-func (w *walk) measure(l *calibratedLayer, next *tlq.State) error {
+func (w *walk) measure(l *calibratedLayer, next *ptq.State) error {
 	var local streamSums
 	for i, b := range w.engine.Batches {
 		y, err := w.engine.Runner.Block(b, w.state.FP[i], l.layer, models.BlockOptions{ActQuant: w.q.Format.ActQuant()})
@@ -293,11 +293,11 @@ type quantizedInfo struct {
 func quantizeKey(m *Model, c *Samples, q Quantization) Key {
 	if !q.Method.NeedsTokens() {
 		return NewKey(quantizeStage, struct {
-			Rotate   tlq.Rotate        `json:"rotate"`
-			Rounding tlq.Rounding      `json:"rounding"`
-			After    tlq.After         `json:"after"`
-			Format   tlq.Format        `json:"format"`
-			Fallback tlq.GroupFallback `json:"group_fallback"`
+			Rotate   ptq.Rotate        `json:"rotate"`
+			Rounding ptq.Rounding      `json:"rounding"`
+			After    ptq.After         `json:"after"`
+			Format   ptq.Format        `json:"format"`
+			Fallback ptq.GroupFallback `json:"group_fallback"`
 		}{q.Method.Rotate, q.Method.Rounding, q.Method.After, q.Format, q.Fallback}, m.key)
 	}
 	keys := layerKeys(m, c, q)
@@ -318,7 +318,7 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 			return info, err
 		}
 		layers := weightsOf(quantized)
-		if info.AvgBits, err = tlq.AverageBits(layers, q.Format, q.Fallback); err != nil {
+		if info.AvgBits, err = ptq.AverageBits(layers, q.Format, q.Fallback); err != nil {
 			return info, err
 		}
 		info.WeightsSHA256, err = m.WithLayers(layers).Hash()
@@ -349,7 +349,7 @@ func (m *Model) quantizedLayers(c *Samples, q Quantization) ([]*calibratedLayer,
 		if err != nil {
 			return nil, err
 		}
-		rounded, events, err := tlq.QuantizeLayer(l, q.Format, q.Fallback)
+		rounded, events, err := ptq.QuantizeLayer(l, q.Format, q.Fallback)
 		if err != nil {
 			return nil, err
 		}

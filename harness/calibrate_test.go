@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 func mustQuantization(t *testing.T, method, format string) Quantization {
@@ -118,7 +118,7 @@ func TestNamesAndTitlesAreNotSettings(t *testing.T) {
 		}
 	}
 	other := q
-	other.Fallback = tlq.HalveGroup
+	other.Fallback = ptq.HalveGroup
 	if quantizeKey(m, c, other) == base || quantizeKey(m, mustSamples(t, m, 3, 0), q) == base || quantizeKey(m, mustSamples(t, m, 2, 1), q) == base {
 		t.Error("fallback, number or seed of samples keep the key")
 	}

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/tlqlab/tlqlab/models/safetensors"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // Files that a quantized model's folder has beside the Hugging Face layout.
@@ -21,9 +21,9 @@ const (
 // happen to activations.
 type Manifest struct {
 	Model         string            `json:"model"` // as it was named
-	Format        tlq.Format        `json:"format"`
-	GroupFallback tlq.GroupFallback `json:"group_fallback"`
-	Method        tlq.Method        `json:"method"`
+	Format        ptq.Format        `json:"format"`
+	GroupFallback ptq.GroupFallback `json:"group_fallback"`
+	Method        ptq.Method        `json:"method"`
 	Calibration   Calibration       `json:"calibration"`
 	Seed          uint64            `json:"seed"`
 	AvgBits       float64           `json:"avg_bits"`

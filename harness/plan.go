@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // planStage names a whole plan.
@@ -78,7 +78,7 @@ func (p *Plan) addModel(m *Model) error {
 	}
 	p.addCell(Cell{Model: m.Name, Method: MethodFP, Seed: p.Spec.Seeds[0], m: m})
 	for _, text := range p.Spec.Formats {
-		format, err := tlq.ParseFormat(text)
+		format, err := ptq.ParseFormat(text)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (p *Plan) addModel(m *Model) error {
 }
 
 // checkGroups refuses a group size that divides no input width of the model.
-func checkGroups(m *Model, f tlq.Format, fallback tlq.GroupFallback) error {
+func checkGroups(m *Model, f ptq.Format, fallback ptq.GroupFallback) error {
 	t := &m.Config.Text
 	for _, in := range []int{t.Hidden, t.Heads * t.HeadDim, t.Intermediate} {
 		if _, _, err := f.GroupSize(in, fallback); err != nil {

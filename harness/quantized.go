@@ -6,39 +6,39 @@ import (
 
 	"github.com/tlqlab/tlqlab/models"
 	"github.com/tlqlab/tlqlab/models/safetensors"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // Quantization is a method at a format.
 type Quantization struct {
-	Method   tlq.Method
-	Format   tlq.Format
-	Fallback tlq.GroupFallback
+	Method   ptq.Method
+	Format   ptq.Format
+	Fallback ptq.GroupFallback
 }
 
 // NewQuantization looks a method and a format up by name; the error lists the
 // valid ones.
 func NewQuantization(method, format string) (q Quantization, err error) {
-	if q.Method, err = tlq.FindMethod(method); err != nil {
+	if q.Method, err = ptq.FindMethod(method); err != nil {
 		return q, err
 	}
 	if err := CheckFormat(format); err != nil {
 		return q, fmt.Errorf("harness: %w", err)
 	}
-	q.Format, err = tlq.ParseFormat(format)
+	q.Format, err = ptq.ParseFormat(format)
 	return q, err
 }
 
 // settings are what a Quantization's result depends on: not what it is called.
 type settings struct {
-	Tokens   tlq.Tokens        `json:"tokens"`
-	Path     tlq.Path          `json:"path"`
-	Search   tlq.Search        `json:"search"`
-	Rotate   tlq.Rotate        `json:"rotate"`
-	Rounding tlq.Rounding      `json:"rounding"`
-	After    tlq.After         `json:"after"`
-	Format   tlq.Format        `json:"format"`
-	Fallback tlq.GroupFallback `json:"group_fallback"`
+	Tokens   ptq.Tokens        `json:"tokens"`
+	Path     ptq.Path          `json:"path"`
+	Search   ptq.Search        `json:"search"`
+	Rotate   ptq.Rotate        `json:"rotate"`
+	Rounding ptq.Rounding      `json:"rounding"`
+	After    ptq.After         `json:"after"`
+	Format   ptq.Format        `json:"format"`
+	Fallback ptq.GroupFallback `json:"group_fallback"`
 }
 
 func (q Quantization) settings() settings {
@@ -78,7 +78,7 @@ func (q *Quantized) Grids() ([]safetensors.Tensor, error) {
 	return list, err
 }
 
-func gridTensors(q *tlq.QuantizedLayer) []safetensors.Tensor {
+func gridTensors(q *ptq.QuantizedLayer) []safetensors.Tensor {
 	var list []safetensors.Tensor
 	for _, t := range q.Tensors() {
 		if isGrid(t.Name) {

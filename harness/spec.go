@@ -14,7 +14,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/eval"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // Spec is an experiment as data: the grid models × formats × methods × seeds,
@@ -23,7 +23,7 @@ import (
 type Spec struct {
 	Name        string      `json:"name"`        // names the run's folder
 	Models      []string    `json:"models"`      // "zoo:NAME" or a folder in the Hugging Face layout
-	Formats     []string    `json:"formats"`     // as tlq.ParseFormat reads them: "w4a8", "w3a16g16"
+	Formats     []string    `json:"formats"`     // as ptq.ParseFormat reads them: "w4a8", "w3a16g16"
 	Methods     []MethodRef `json:"methods"`     // names or inline methods
 	Tasks       []string    `json:"tasks"`       // names of tasks
 	Split       string      `json:"split"`       // "test" for reported numbers, "tuning" for choosing settings
@@ -33,7 +33,7 @@ type Spec struct {
 	Stats       Stats       `json:"stats"`
 	// GroupFallback says what a group size that divides no input width does:
 	// "" refuses, "halve" halves it and records an event.
-	GroupFallback tlq.GroupFallback `json:"group_fallback"`
+	GroupFallback ptq.GroupFallback `json:"group_fallback"`
 }
 
 // Calibration names the samples that methods may look at.
@@ -56,15 +56,15 @@ const AllQuestions = 10_000
 // JSON it is a string or a method's object.
 type MethodRef struct {
 	Name   string      // in the table of methods; unused where Inline is set
-	Inline *tlq.Method // nil: the table's
+	Inline *ptq.Method // nil: the table's
 }
 
 // Method returns the method itself; the error lists the valid names.
-func (r MethodRef) Method() (tlq.Method, error) {
+func (r MethodRef) Method() (ptq.Method, error) {
 	if r.Inline != nil {
 		return *r.Inline, r.Inline.Validate()
 	}
-	return tlq.FindMethod(r.Name)
+	return ptq.FindMethod(r.Name)
 }
 
 // ID is the method's name.
@@ -87,7 +87,7 @@ func (r MethodRef) MarshalJSON() ([]byte, error) {
 func (r *MethodRef) UnmarshalJSON(data []byte) error {
 	*r = MethodRef{}
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
-		m, err := tlq.ParseMethod(trimmed)
+		m, err := ptq.ParseMethod(trimmed)
 		r.Inline = &m
 		return err
 	}
@@ -231,8 +231,8 @@ func (s Spec) validate(root string) error {
 		return fmt.Errorf("limit %d: expected a number of questions, or 0 for all", s.Limit)
 	case s.Calibration.Samples < 1:
 		return fmt.Errorf("calibration.samples %d: expected at least 1", s.Calibration.Samples)
-	case s.GroupFallback != tlq.RefuseGroup && s.GroupFallback != tlq.HalveGroup:
-		return fmt.Errorf("group_fallback %q: expected \"\" or %q", s.GroupFallback, tlq.HalveGroup)
+	case s.GroupFallback != ptq.RefuseGroup && s.GroupFallback != ptq.HalveGroup:
+		return fmt.Errorf("group_fallback %q: expected \"\" or %q", s.GroupFallback, ptq.HalveGroup)
 	case !slices.Contains(datasets.Calibrations(), s.Calibration.Name):
 		return fmt.Errorf("unknown calibration set %q: %s", s.Calibration.Name, expected(s.Calibration.Name, datasets.Calibrations()))
 	}
@@ -307,7 +307,7 @@ var commonFormats = []string{"w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g16", "w4
 // CheckFormat reports whether a format can be read; the error shows the
 // grammar, common formats and the nearest of them.
 func CheckFormat(name string) error {
-	_, err := tlq.ParseFormat(name)
+	_, err := ptq.ParseFormat(name)
 	if err == nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // testRoot makes a project folder whose zoo has the named models, as far as
@@ -32,7 +32,7 @@ func testRoot(t *testing.T, models ...string) string {
 func TestSpecRoundTrip(t *testing.T) {
 	s := DefaultSpec()
 	s.Models = []string{"zoo:a"}
-	own, err := tlq.FindMethod("tlq")
+	own, err := ptq.FindMethod("tlq")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/models"
 	"github.com/tlqlab/tlqlab/models/safetensors"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // The stages of the engine and the versions of their code.
@@ -27,7 +27,7 @@ const (
 )
 
 // engine sets the calibration engine up on embedded samples.
-func (m *Model) engine(c *Samples, q Quantization) (*tlq.Calibration, error) {
+func (m *Model) engine(c *Samples, q Quantization) (*ptq.Calibration, error) {
 	r, err := m.Runner()
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (m *Model) engine(c *Samples, q Quantization) (*tlq.Calibration, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlq.Calibration{Model: m.Model, Runner: r, Batches: batches, Method: q.Method, Format: q.Format, Fallback: q.Fallback}, nil
+	return &ptq.Calibration{Model: m.Model, Runner: r, Batches: batches, Method: q.Method, Format: q.Format, Fallback: q.Fallback}, nil
 }
 
 func gradientsKey(c *Samples) Key { return NewKey(gradientsStage, nil, c.key) }
@@ -44,9 +44,9 @@ func gradientsKey(c *Samples) Key { return NewKey(gradientsStage, nil, c.key) }
 // Gradients measures the mean gradient magnitude of the answer loss at every
 // token of the samples, at the outputs of o_proj and down_proj of every layer.
 // It depends on neither method nor format. Stage gradients.
-func (m *Model) Gradients(c *Samples) (*tlq.TokenStats, error) {
+func (m *Model) Gradients(c *Samples) (*ptq.TokenStats, error) {
 	return once(m, fmt.Sprintf("gradients of %s on %d samples", m.Name, c.N), gradientsKey(c), m.statsCodec(),
-		func(m *Model) (*tlq.TokenStats, error) {
+		func(m *Model) (*ptq.TokenStats, error) {
 			e, err := m.engine(c, Quantization{})
 			if err != nil {
 				return nil, err
@@ -60,9 +60,9 @@ func (m *Model) Gradients(c *Samples) (*tlq.TokenStats, error) {
 func importanceKey(c *Samples, name string, q Quantization) Key {
 	var params struct {
 		Name     string            `json:"name"`
-		Path     tlq.Path          `json:"path"`
+		Path     ptq.Path          `json:"path"`
 		Format   string            `json:"format"`
-		Fallback tlq.GroupFallback `json:"group_fallback"`
+		Fallback ptq.GroupFallback `json:"group_fallback"`
 	}
 	params.Name = name
 	inputs := []Key{c.key}
@@ -76,25 +76,25 @@ func importanceKey(c *Samples, name string, q Quantization) Key {
 	return NewKey(importanceStage, params, inputs...)
 }
 
-func importanceNeeds(name string) tlq.Needs {
-	for _, imp := range tlq.Importances() {
+func importanceNeeds(name string) ptq.Needs {
+	for _, imp := range ptq.Importances() {
 		if imp.Name == name {
 			return imp.Needs
 		}
 	}
-	return tlq.Needs{}
+	return ptq.Needs{}
 }
 
 // Importance computes what the method's token selection ranks by, for every
 // token of the samples at the output sites of every layer. Stage importance.
-func (m *Model) Importance(c *Samples, q Quantization) (*tlq.TokenStats, error) {
+func (m *Model) Importance(c *Samples, q Quantization) (*ptq.TokenStats, error) {
 	return m.importance(c, q.Method.Tokens.Importance, q)
 }
 
-func (m *Model) importance(c *Samples, name string, q Quantization) (*tlq.TokenStats, error) {
+func (m *Model) importance(c *Samples, name string, q Quantization) (*ptq.TokenStats, error) {
 	return once(m, fmt.Sprintf("importance %s of %s at %s", name, m.Name, q.Format), importanceKey(c, name, q), m.statsCodec(),
-		func(m *Model) (*tlq.TokenStats, error) {
-			var gradients *tlq.TokenStats
+		func(m *Model) (*ptq.TokenStats, error) {
+			var gradients *ptq.TokenStats
 			if importanceNeeds(name).Gradient {
 				var err error
 				if gradients, err = m.Gradients(c); err != nil {
@@ -111,8 +111,8 @@ func (m *Model) importance(c *Samples, name string, q Quantization) (*tlq.TokenS
 
 // weightImportance is the importance that weighs the selected tokens, "" where
 // it is the one that selects them, or none.
-func weightImportance(t tlq.Tokens) string {
-	if t.Weight == tlq.WeightHard || t.Weight == tlq.WeightImportance {
+func weightImportance(t ptq.Tokens) string {
+	if t.Weight == ptq.WeightHard || t.Weight == ptq.WeightImportance {
 		return ""
 	}
 	return t.Weight
@@ -128,14 +128,14 @@ func tokensKey(c *Samples, q Quantization) Key {
 
 // Tokens makes the token-level calibration set: which tokens enter the search
 // and how much they weigh. Stage tokens.
-func (m *Model) Tokens(c *Samples, q Quantization) (*tlq.TokenSet, error) {
+func (m *Model) Tokens(c *Samples, q Quantization) (*ptq.TokenSet, error) {
 	return once(m, fmt.Sprintf("token-level calibration set of %s, %s", m.Name, q), tokensKey(c, q), m.tokensCodec(),
-		func(m *Model) (*tlq.TokenSet, error) {
+		func(m *Model) (*ptq.TokenSet, error) {
 			in, err := m.selection(c, q)
 			if err != nil {
 				return nil, err
 			}
-			set, events, err := tlq.SelectTokens(q.Method.Tokens, in)
+			set, events, err := ptq.SelectTokens(q.Method.Tokens, in)
 			if err != nil {
 				return nil, err
 			}
@@ -144,7 +144,7 @@ func (m *Model) Tokens(c *Samples, q Quantization) (*tlq.TokenSet, error) {
 		})
 }
 
-func (m *Model) selection(c *Samples, q Quantization) (in tlq.Selection, err error) {
+func (m *Model) selection(c *Samples, q Quantization) (in ptq.Selection, err error) {
 	if in.Samples, err = c.Sequences(); err != nil {
 		return in, err
 	}
@@ -164,23 +164,23 @@ func (m *Model) selection(c *Samples, q Quantization) (in tlq.Selection, err err
 }
 
 // reportEngine passes the engine's events on.
-func reportEngine(ctx context.Context, events []tlq.Event) {
+func reportEngine(ctx context.Context, events []ptq.Event) {
 	for _, e := range events {
 		Report(ctx, e.Kind, "%s", e.Text)
 	}
 }
 
-func (m *Model) statsCodec() codec[*tlq.TokenStats] {
-	return codec[*tlq.TokenStats]{
-		encode: func(t *tlq.TokenStats) (*Artifact, error) { return &Artifact{Tensors: t.Tensors()}, nil },
-		decode: func(a *Artifact) (*tlq.TokenStats, error) { return readFile(a, m.Model, tlq.ReadTokenStats) },
+func (m *Model) statsCodec() codec[*ptq.TokenStats] {
+	return codec[*ptq.TokenStats]{
+		encode: func(t *ptq.TokenStats) (*Artifact, error) { return &Artifact{Tensors: t.Tensors()}, nil },
+		decode: func(a *Artifact) (*ptq.TokenStats, error) { return readFile(a, m.Model, ptq.ReadTokenStats) },
 	}
 }
 
-func (m *Model) tokensCodec() codec[*tlq.TokenSet] {
-	return codec[*tlq.TokenSet]{
-		encode: func(t *tlq.TokenSet) (*Artifact, error) { return &Artifact{Tensors: t.Tensors()}, nil },
-		decode: func(a *Artifact) (*tlq.TokenSet, error) { return readFile(a, m.Model, tlq.ReadTokenSet) },
+func (m *Model) tokensCodec() codec[*ptq.TokenSet] {
+	return codec[*ptq.TokenSet]{
+		encode: func(t *ptq.TokenSet) (*Artifact, error) { return &Artifact{Tensors: t.Tensors()}, nil },
+		decode: func(a *Artifact) (*ptq.TokenSet, error) { return readFile(a, m.Model, ptq.ReadTokenSet) },
 	}
 }
 

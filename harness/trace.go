@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/tlqlab/tlqlab/models"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // Trace tells how the layers were calibrated: every search's curve, and how
@@ -95,7 +95,7 @@ func (m *Model) placeTokens(t *TokenMap, seq *models.Sequence) {
 	}
 }
 
-func (t *TokenMap) addLayer(layer int, site models.Site, importance []float32, kept tlq.SampleTokens) {
+func (t *TokenMap) addLayer(layer int, site models.Site, importance []float32, kept ptq.SampleTokens) {
 	l := MapLayer{Layer: layer, Site: string(site), Importance: make([]float64, len(importance)), Weight: make([]float64, len(importance))}
 	for i, v := range importance {
 		l.Importance[i] = float64(v)

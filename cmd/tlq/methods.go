@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tlqlab/tlqlab/display"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // methods prints the table of methods.
@@ -20,10 +20,10 @@ func (m *methods) Validate(args []string) error { return none(args) }
 
 func (m *methods) Run(_ context.Context, c *console) error {
 	if m.json {
-		return c.json(tlq.Methods())
+		return c.json(ptq.Methods())
 	}
 	t := &display.Table{Columns: []string{"method", "title", "tokens", "path", "search", "rounding", "paper"}}
-	for _, x := range tlq.Methods() {
+	for _, x := range ptq.Methods() {
 		tokens, path, search := "–", "–", "–"
 		if x.NeedsTokens() {
 			tokens = fmt.Sprintf("%s, keep %g, weight %s", x.Tokens.Importance, x.Tokens.Keep, x.Tokens.Weight)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
-	"github.com/tlqlab/tlqlab/tlq"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // quantize writes one quantized model.
@@ -63,9 +63,9 @@ func (q *quantize) quantization() (harness.Quantization, error) {
 			return out, err
 		}
 	}
-	out.Fallback = tlq.GroupFallback(q.fallback)
-	if out.Fallback != tlq.RefuseGroup && out.Fallback != tlq.HalveGroup {
-		return out, fmt.Errorf("group fallback %q: expected %q", q.fallback, tlq.HalveGroup)
+	out.Fallback = ptq.GroupFallback(q.fallback)
+	if out.Fallback != ptq.RefuseGroup && out.Fallback != ptq.HalveGroup {
+		return out, fmt.Errorf("group fallback %q: expected %q", q.fallback, ptq.HalveGroup)
 	}
 	if err := out.Method.Validate(); err != nil {
 		return out, err

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -31,14 +31,14 @@ func (c *Calibration) Start() *State {
 // checkState compares a state's shape with the batches.
 func (c *Calibration) checkState(st *State) error {
 	if st.Next < 0 || st.Next >= c.Model.NumLayers() {
-		return fmt.Errorf("tlq: layer %d is to be calibrated next; the model has %d", st.Next, c.Model.NumLayers())
+		return fmt.Errorf("ptq: layer %d is to be calibrated next; the model has %d", st.Next, c.Model.NumLayers())
 	}
 	if len(st.FP) != len(c.Batches) || len(st.Exposed) != len(c.Batches) {
-		return fmt.Errorf("tlq: state of %d and %d batches; the calibration has %d", len(st.FP), len(st.Exposed), len(c.Batches))
+		return fmt.Errorf("ptq: state of %d and %d batches; the calibration has %d", len(st.FP), len(st.Exposed), len(c.Batches))
 	}
 	for i, b := range c.Batches {
 		if len(st.FP[i]) != len(b.X) || len(st.Exposed[i]) != len(b.X) {
-			return fmt.Errorf("tlq: state of batch %d has %d and %d values; expected %d", i, len(st.FP[i]), len(st.Exposed[i]), len(b.X))
+			return fmt.Errorf("ptq: state of batch %d has %d and %d values; expected %d", i, len(st.FP[i]), len(st.Exposed[i]), len(b.X))
 		}
 	}
 	return nil
@@ -64,7 +64,7 @@ func ReadState(f *safetensors.File) (*State, error) {
 		return nil, err
 	}
 	if len(next) != 1 {
-		return nil, fmt.Errorf("tlq: a state stores %d numbers of the next layer; expected 1", len(next))
+		return nil, fmt.Errorf("ptq: a state stores %d numbers of the next layer; expected 1", len(next))
 	}
 	st := &State{Next: next[0]}
 	for i := 0; f.Has(fmt.Sprintf("fp.%d", i)); i++ {

@@ -1,4 +1,4 @@
-// Package tlq is the calibration engine: formats, token importance and
+// Package ptq is the calibration engine: formats, token importance and
 // selection, the exposed layer-wise search, and methods as plain values.
 //
 // It reproduces TLQ (token-level importance-aware layer-wise quantization,
@@ -40,4 +40,4 @@
 //
 // Sums over tokens are float64. Sums over samples are taken in sample order from
 // per-sample values, so that no grouping into batches or workers changes a bit.
-package tlq
+package ptq

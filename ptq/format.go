@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ func (f Format) defaultSymmetric() bool { return f.Activation != 16 }
 // expected.
 func ParseFormat(text string) (Format, error) {
 	bad := func(why string) (Format, error) {
-		return Format{}, fmt.Errorf("tlq: format %q: %s; expected w<bits>a<16|8|6|4>[g<size>][sym|asym], for example w3a16g64 or w4a8", text, why)
+		return Format{}, fmt.Errorf("ptq: format %q: %s; expected w<bits>a<16|8|6|4>[g<size>][sym|asym], for example w3a16g64 or w4a8", text, why)
 	}
 	var f Format
 	rest, ok := text, true
@@ -99,15 +99,15 @@ func (f Format) String() string {
 // Validate checks the ranges of the fields.
 func (f Format) Validate() error {
 	if f.Bits < 2 || f.Bits > 8 {
-		return fmt.Errorf("tlq: format %s: %d bits per weight; expected 2 to 8", f, f.Bits)
+		return fmt.Errorf("ptq: format %s: %d bits per weight; expected 2 to 8", f, f.Bits)
 	}
 	switch f.Activation {
 	case 16, 8, 6, 4:
 	default:
-		return fmt.Errorf("tlq: format %s: %d bits per activation; expected 16, 8, 6 or 4", f, f.Activation)
+		return fmt.Errorf("ptq: format %s: %d bits per activation; expected 16, 8, 6 or 4", f, f.Activation)
 	}
 	if f.Group < 0 || f.Group == 1 {
-		return fmt.Errorf("tlq: format %s: group size %d; expected 2 or more, or none for one scale per output channel", f, f.Group)
+		return fmt.Errorf("ptq: format %s: group size %d; expected 2 or more, or none for one scale per output channel", f, f.Group)
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func (f Format) GroupSize(in int, fallback GroupFallback) (size int, halved bool
 	size = f.Group
 	for in%size != 0 {
 		if fallback != HalveGroup || size%2 != 0 || size == 2 {
-			return 0, false, fmt.Errorf("tlq: format %s: group size %d does not divide the %d input columns; "+
+			return 0, false, fmt.Errorf("ptq: format %s: group size %d does not divide the %d input columns; "+
 				"choose a divisor such as %d, or allow the group fallback %q", f, f.Group, in, largestDivisor(in, f.Group), HalveGroup)
 		}
 		size /= 2

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -63,7 +63,7 @@ func (q *QuantizedLayer) roundSite(l *models.Layer, site models.Site, f Format, 
 		name := linearNames(site)[i]
 		grid, w, err := roundLinear(lin, f, fallback)
 		if err != nil {
-			return fmt.Errorf("tlq: layer %d, %s: %w", l.Index, name, err)
+			return fmt.Errorf("ptq: layer %d, %s: %w", l.Index, name, err)
 		}
 		*targets[i] = models.Linear{W: w, B: lin.B, Out: lin.Out, In: lin.In}
 		q.Grids[name] = grid
@@ -152,7 +152,7 @@ func AverageBits(layers []*models.Layer, f Format, fallback GroupFallback) (floa
 		}
 	}
 	if weights == 0 {
-		return 0, fmt.Errorf("tlq: average bits of no layers")
+		return 0, fmt.Errorf("ptq: average bits of no layers")
 	}
 	return bits / weights, nil
 }
@@ -217,7 +217,7 @@ func ReadQuantizedLayer(f *safetensors.File, like *models.Layer) (*QuantizedLaye
 			return nil, err
 		}
 		if len(values) != len(p.Data) {
-			return nil, fmt.Errorf("tlq: %s has %d values; expected %d", p.Name, len(values), len(p.Data))
+			return nil, fmt.Errorf("ptq: %s has %d values; expected %d", p.Name, len(values), len(p.Data))
 		}
 		copy(p.Data, values)
 	}
@@ -237,7 +237,7 @@ func ReadQuantizedLayer(f *safetensors.File, like *models.Layer) (*QuantizedLaye
 			}
 			groups := len(grid.Step) / lin.Out
 			if groups == 0 || groups*lin.Out != len(grid.Step) || lin.In%groups != 0 || (grid.Zero != nil && len(grid.Zero) != len(grid.Step)) {
-				return nil, fmt.Errorf("tlq: %s: %d steps and %d zero points do not fit a weight [%d, %d]", prefix, len(grid.Step), len(grid.Zero), lin.Out, lin.In)
+				return nil, fmt.Errorf("ptq: %s: %d steps and %d zero points do not fit a weight [%d, %d]", prefix, len(grid.Step), len(grid.Zero), lin.Out, lin.In)
 			}
 			grid.Group = lin.In / groups
 			q.Grids[name] = grid

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -37,10 +37,10 @@ func ScaleFactors(means []float64, alpha float64) []float32 {
 func FoldScale(l *models.Layer, site models.Site, s []float32) error {
 	linears := l.Linears(site)
 	if len(s) != linears[0].In {
-		return fmt.Errorf("tlq: layer %d, %s: %d scaling factors for %d input columns", l.Index, site, len(s), linears[0].In)
+		return fmt.Errorf("ptq: layer %d, %s: %d scaling factors for %d input columns", l.Index, site, len(s), linears[0].In)
 	}
 	if why := unscalable(l, site); why != "" {
-		return fmt.Errorf("tlq: layer %d, %s cannot be scaled: %s", l.Index, site, why)
+		return fmt.Errorf("ptq: layer %d, %s cannot be scaled: %s", l.Index, site, why)
 	}
 	switch site {
 	case models.QKV:

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -51,20 +51,20 @@ func newTokenStats(layers, samples int) *TokenStats {
 // check compares the statistics' shape with the samples they are to be used on.
 func (t *TokenStats) check(what string, layers int, samples []*models.Sequence) error {
 	if t == nil {
-		return fmt.Errorf("tlq: no %s given; expected one value per token of %d samples in %d layers", what, len(samples), layers)
+		return fmt.Errorf("ptq: no %s given; expected one value per token of %d samples in %d layers", what, len(samples), layers)
 	}
 	if len(t.Layers) != layers {
-		return fmt.Errorf("tlq: %s of %d layers; the model has %d", what, len(t.Layers), layers)
+		return fmt.Errorf("ptq: %s of %d layers; the model has %d", what, len(t.Layers), layers)
 	}
 	for i := range t.Layers {
 		for _, site := range outputSites {
 			values := t.Layers[i].At(site)
 			if len(values) != len(samples) {
-				return fmt.Errorf("tlq: %s of %d samples; expected %d", what, len(values), len(samples))
+				return fmt.Errorf("ptq: %s of %d samples; expected %d", what, len(values), len(samples))
 			}
 			for s, v := range values {
 				if len(v) != samples[s].Len() {
-					return fmt.Errorf("tlq: %s of layer %d, sample %d: %d tokens; the sample has %d", what, i, s, len(v), samples[s].Len())
+					return fmt.Errorf("ptq: %s of layer %d, sample %d: %d tokens; the sample has %d", what, i, s, len(v), samples[s].Len())
 				}
 			}
 		}
@@ -104,7 +104,7 @@ func ReadTokenStats(f *safetensors.File, layers int) (*TokenStats, error) {
 			}
 			rows, err := split(flat, counts)
 			if err != nil {
-				return nil, fmt.Errorf("tlq: token statistics of layer %d: %w", i, err)
+				return nil, fmt.Errorf("ptq: token statistics of layer %d: %w", i, err)
 			}
 			if site == models.O {
 				t.Layers[i].O = rows

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"cmp"
@@ -41,10 +41,10 @@ type Selection struct {
 // the weights are exactly MBQ's: 1 on answers, r on vision tokens.
 func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 	if len(in.Samples) == 0 {
-		return nil, nil, fmt.Errorf("tlq: no calibration samples; expected at least one")
+		return nil, nil, fmt.Errorf("ptq: no calibration samples; expected at least one")
 	}
 	if in.Importance == nil {
-		return nil, nil, fmt.Errorf("tlq: a token-level calibration set needs importance values")
+		return nil, nil, fmt.Errorf("ptq: a token-level calibration set needs importance values")
 	}
 	layers := len(in.Importance.Layers)
 	if err := in.Importance.check("importance", layers, in.Samples); err != nil {
@@ -56,7 +56,7 @@ func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 		}
 	}
 	if t.Control == ControlShuffled && in.Rand == nil {
-		return nil, nil, fmt.Errorf("tlq: tokens.control %q needs a random generator", t.Control)
+		return nil, nil, fmt.Errorf("ptq: tokens.control %q needs a random generator", t.Control)
 	}
 	set := &TokenSet{Layers: make([]LayerTokens, layers)}
 	if t.needsRatios() {
@@ -77,7 +77,7 @@ func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 			}
 			tokens := s.run()
 			if Count(tokens) == 0 {
-				return nil, nil, fmt.Errorf("tlq: the token-level calibration set of layer %d, %s is empty: none of the %d samples has a token that the method counts", i, site, len(in.Samples))
+				return nil, nil, fmt.Errorf("ptq: the token-level calibration set of layer %d, %s is empty: none of the %d samples has a token that the method counts", i, site, len(in.Samples))
 			}
 			if site == models.O {
 				set.Layers[i].O = tokens

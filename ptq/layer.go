@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"context"
@@ -183,7 +183,7 @@ func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
 	if report.Skipped == "" {
 		found, err := r.search(ctx, site)
 		if err != nil {
-			return fmt.Errorf("tlq: layer %d, %s: %w", r.state.Next, site, err)
+			return fmt.Errorf("ptq: layer %d, %s: %w", r.state.Next, site, err)
 		}
 		report = *found
 		if err := r.fold(site); err != nil {

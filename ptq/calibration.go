@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"context"
@@ -55,7 +55,7 @@ func (c *Calibration) Check() error {
 		return err
 	}
 	if err := oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup); err != nil {
-		return fmt.Errorf("tlq: %w", err)
+		return fmt.Errorf("ptq: %w", err)
 	}
 	l, err := c.Model.Layer(0)
 	if err != nil {
@@ -77,18 +77,18 @@ func (c *Calibration) samples() ([]*models.Sequence, error) {
 	n := 0
 	for _, b := range c.Batches {
 		if len(b.Index) != len(b.Seqs) || len(b.Seqs) > b.B {
-			return nil, fmt.Errorf("tlq: a batch of %d rows holds %d sequences and %d sample numbers", b.B, len(b.Seqs), len(b.Index))
+			return nil, fmt.Errorf("ptq: a batch of %d rows holds %d sequences and %d sample numbers", b.B, len(b.Seqs), len(b.Index))
 		}
 		n += len(b.Seqs)
 	}
 	if n == 0 {
-		return nil, errors.New("tlq: no calibration samples; expected at least one")
+		return nil, errors.New("ptq: no calibration samples; expected at least one")
 	}
 	list := make([]*models.Sequence, n)
 	for _, b := range c.Batches {
 		for row, i := range b.Index {
 			if i < 0 || i >= n || list[i] != nil {
-				return nil, fmt.Errorf("tlq: sample number %d among %d samples is out of range or given twice; all batches of one embedding are expected", i, n)
+				return nil, fmt.Errorf("ptq: sample number %d among %d samples is out of range or given twice; all batches of one embedding are expected", i, n)
 			}
 			list[i] = b.Seqs[row]
 		}
@@ -169,7 +169,7 @@ func (c *Calibration) Importance(ctx context.Context, name string, gradients *To
 		return nil, err
 	}
 	if imp.Score == nil {
-		return nil, fmt.Errorf("tlq: importance %q is %w", name, ErrNotBuilt)
+		return nil, fmt.Errorf("ptq: importance %q is %w", name, ErrNotBuilt)
 	}
 	samples, err := c.samples()
 	if err != nil {

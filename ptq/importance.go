@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -110,7 +110,7 @@ func findImportance(name string, own []Importance) (Importance, error) {
 			}
 		}
 	}
-	return Importance{}, fmt.Errorf("tlq: unknown importance %q; expected %s", name, choices(name, importanceNames(own)))
+	return Importance{}, fmt.Errorf("ptq: unknown importance %q; expected %s", name, choices(name, importanceNames(own)))
 }
 
 func importanceNames(own []Importance) []string {
@@ -126,11 +126,11 @@ func importanceNames(own []Importance) []string {
 // checkScores refuses what no selection can be made from.
 func checkScores(name string, v *TokenView, scores []float32) error {
 	if len(scores) != len(v.Modality) {
-		return fmt.Errorf("tlq: importance %q gave %d values for the %d tokens of sample %d; expected one per token", name, len(scores), len(v.Modality), v.Sample)
+		return fmt.Errorf("ptq: importance %q gave %d values for the %d tokens of sample %d; expected one per token", name, len(scores), len(v.Modality), v.Sample)
 	}
 	for t, s := range scores {
 		if !(s >= 0) || s > maxScore {
-			return fmt.Errorf("tlq: importance %q is %v at layer %d, %s, sample %d, token %d; expected a finite number ≥ 0", name, s, v.Layer, v.Site, v.Sample, t)
+			return fmt.Errorf("ptq: importance %q is %v at layer %d, %s, sample %d, token %d; expected a finite number ≥ 0", name, s, v.Layer, v.Site, v.Sample, t)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 func (m *Method) Set(assignment string) error {
 	key, value, ok := strings.Cut(assignment, "=")
 	if !ok {
-		return fmt.Errorf("tlq: setting %q has no \"=\"; expected KEY=VALUE, for example tokens.keep=0.5", assignment)
+		return fmt.Errorf("ptq: setting %q has no \"=\"; expected KEY=VALUE, for example tokens.keep=0.5", assignment)
 	}
 	field := reflect.ValueOf(m).Elem()
 	for _, part := range strings.Split(key, ".") {
@@ -25,12 +25,12 @@ func (m *Method) Set(assignment string) error {
 			next = fieldByTag(field, part)
 		}
 		if !next.IsValid() {
-			return fmt.Errorf("tlq: unknown setting %q; expected %s", key, choices(key, methodKeys()))
+			return fmt.Errorf("ptq: unknown setting %q; expected %s", key, choices(key, methodKeys()))
 		}
 		field = next
 	}
 	if err := setField(field, value); err != nil {
-		return fmt.Errorf("tlq: setting %s: got %q; expected %w", key, value, err)
+		return fmt.Errorf("ptq: setting %s: got %q; expected %w", key, value, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -54,5 +54,5 @@ func FindMethod(name string) (Method, error) {
 		}
 		names = append(names, m.Name)
 	}
-	return Method{}, fmt.Errorf("tlq: unknown method %q; expected %s", name, choices(name, names))
+	return Method{}, fmt.Errorf("ptq: unknown method %q; expected %s", name, choices(name, names))
 }

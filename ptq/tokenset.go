@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -55,24 +55,24 @@ func Count(tokens []SampleTokens) int {
 // check compares the set's shape with the samples it is to be used on.
 func (t *TokenSet) check(layers int, samples []*models.Sequence) error {
 	if t == nil {
-		return fmt.Errorf("tlq: no token-level calibration set given; a search needs one for %d layers and %d samples", layers, len(samples))
+		return fmt.Errorf("ptq: no token-level calibration set given; a search needs one for %d layers and %d samples", layers, len(samples))
 	}
 	if len(t.Layers) != layers {
-		return fmt.Errorf("tlq: token-level calibration set of %d layers; the model has %d", len(t.Layers), layers)
+		return fmt.Errorf("ptq: token-level calibration set of %d layers; the model has %d", len(t.Layers), layers)
 	}
 	for i := range t.Layers {
 		for _, site := range outputSites {
 			sets := t.Layers[i].At(site)
 			if len(sets) != len(samples) {
-				return fmt.Errorf("tlq: token-level calibration set of %d samples; expected %d", len(sets), len(samples))
+				return fmt.Errorf("ptq: token-level calibration set of %d samples; expected %d", len(sets), len(samples))
 			}
 			for s, set := range sets {
 				if len(set.Index) != len(set.Weight) {
-					return fmt.Errorf("tlq: token-level calibration set, layer %d, sample %d: %d positions but %d weights", i, s, len(set.Index), len(set.Weight))
+					return fmt.Errorf("ptq: token-level calibration set, layer %d, sample %d: %d positions but %d weights", i, s, len(set.Index), len(set.Weight))
 				}
 				for k, token := range set.Index {
 					if token < 0 || token >= samples[s].Len() || !(set.Weight[k] >= 0) {
-						return fmt.Errorf("tlq: token-level calibration set, layer %d, sample %d: token %d with weight %v; expected a token below %d and a weight ≥ 0",
+						return fmt.Errorf("ptq: token-level calibration set, layer %d, sample %d: token %d with weight %v; expected a token below %d and a weight ≥ 0",
 							i, s, token, set.Weight[k], samples[s].Len())
 					}
 				}
@@ -139,7 +139,7 @@ func ReadTokenSet(f *safetensors.File, layers int) (*TokenSet, error) {
 		return nil, err
 	}
 	if len(flat) != layers*len(outputSites)*5 {
-		return nil, fmt.Errorf("tlq: %d modality ratios; expected %d", len(flat), layers*len(outputSites)*5)
+		return nil, fmt.Errorf("ptq: %d modality ratios; expected %d", len(flat), layers*len(outputSites)*5)
 	}
 	t.Ratios = make([]LayerRatios, layers)
 	for i := range t.Ratios {
@@ -166,11 +166,11 @@ func readSampleTokens(f *safetensors.File, prefix string) ([]SampleTokens, error
 	}
 	index, err := split(flatIndex, counts)
 	if err != nil {
-		return nil, fmt.Errorf("tlq: token-level calibration set %s: %w", prefix, err)
+		return nil, fmt.Errorf("ptq: token-level calibration set %s: %w", prefix, err)
 	}
 	weight, err := split(flatWeight, counts)
 	if err != nil {
-		return nil, fmt.Errorf("tlq: token-level calibration set %s: %w", prefix, err)
+		return nil, fmt.Errorf("ptq: token-level calibration set %s: %w", prefix, err)
 	}
 	sets := make([]SampleTokens, len(counts))
 	for i := range sets {

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"bytes"
@@ -253,10 +253,10 @@ func ParseMethod(data []byte, own ...Importance) (Method, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
-		return Method{}, fmt.Errorf("tlq: method: %w; expected an object with the keys %v", err, methodKeys())
+		return Method{}, fmt.Errorf("ptq: method: %w; expected an object with the keys %v", err, methodKeys())
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Method{}, errors.New("tlq: method: text follows the JSON object; expected one object")
+		return Method{}, errors.New("ptq: method: text follows the JSON object; expected one object")
 	}
 	return m, m.Validate(own...)
 }
@@ -266,10 +266,10 @@ func ParseMethod(data []byte, own ...Importance) (Method, error) {
 // for something that is not built yet: see [Method.Built].
 func (m Method) Validate(own ...Importance) error {
 	if m.Name == "" {
-		return errors.New("tlq: method without a name; expected a short word such as \"tlq\"")
+		return errors.New("ptq: method without a name; expected a short word such as \"tlq\"")
 	}
 	if err := m.validate(own); err != nil {
-		return fmt.Errorf("tlq: method %s: %w", m.Name, err)
+		return fmt.Errorf("ptq: method %s: %w", m.Name, err)
 	}
 	return nil
 }
@@ -339,7 +339,7 @@ func firstError(errs ...error) error {
 // wraps [ErrNotBuilt] and names the setting.
 func (m Method) Built(own ...Importance) error {
 	missing := func(field string, value any) error {
-		return fmt.Errorf("tlq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
+		return fmt.Errorf("ptq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
 	}
 	switch {
 	case m.Search.Kind == SearchSmooth:

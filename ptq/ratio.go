@@ -1,4 +1,4 @@
-package tlq
+package ptq
 
 import (
 	"fmt"
@@ -42,7 +42,7 @@ func (l *LayerRatios) At(s models.Site) *Ratio {
 // tokens have no gradient.
 func Ratios(samples []*models.Sequence, gradients *TokenStats, floor Floor) ([]LayerRatios, error) {
 	if gradients == nil {
-		return nil, fmt.Errorf("tlq: gradient ratios need gradients")
+		return nil, fmt.Errorf("ptq: gradient ratios need gradients")
 	}
 	if err := gradients.check("gradients", len(gradients.Layers), samples); err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func Ratios(samples []*models.Sequence, gradients *TokenStats, floor Floor) ([]L
 			means := modalityMeans(samples, gradients.Layers[i].At(site))
 			answer := means[models.Answer]
 			if !(answer > 0) {
-				return nil, fmt.Errorf("tlq: the mean gradient of answer tokens at layer %d, %s is %v; expected a positive number, from samples with answers", i, site, answer)
+				return nil, fmt.Errorf("ptq: the mean gradient of answer tokens at layer %d, %s is %v; expected a positive number, from samples with answers", i, site, answer)
 			}
 			r := ratios[i].At(site)
 			r.AnswerMean = answer
