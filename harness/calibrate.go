@@ -62,9 +62,8 @@ type walk struct {
 	tokens *ptq.TokenSet    // nil for methods that search nothing
 }
 
-// calibrate returns all calibrated layers and calls done behind each. Stage
-// calibrate.
-func (m *Model) calibrate(c *Samples, q Quantization, done func()) ([]*calibratedLayer, error) {
+// calibrate returns all calibrated layers. Stage calibrate.
+func (m *Model) calibrate(c *Samples, q Quantization) ([]*calibratedLayer, error) {
 	w := &walk{c: c, q: q, keys: layerKeys(m, c, q)}
 	for i := range w.keys {
 		name := fmt.Sprintf("calibrate layer %d of %s, %s", i, m.Name, q)
@@ -73,7 +72,7 @@ func (m *Model) calibrate(c *Samples, q Quantization, done func()) ([]*calibrate
 			return nil, err
 		}
 		w.done = append(w.done, l)
-		done()
+		m.s.step(layerSteps)
 	}
 	return w.done, nil
 }
@@ -341,7 +340,7 @@ func (m *Model) checkUnquantized() error {
 // model's own, rounded.
 func (m *Model) quantizedLayers(c *Samples, q Quantization) ([]*calibratedLayer, error) {
 	if q.Method.NeedsTokens() {
-		return m.calibrate(c, q, func() {})
+		return m.calibrate(c, q)
 	}
 	var layers []*calibratedLayer
 	for i := range m.NumLayers() {

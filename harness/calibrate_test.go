@@ -53,7 +53,7 @@ func TestCalibrationResumesToTheSameBytes(t *testing.T) {
 			}
 		}
 		again := mustSamples(t, m, 3, 0)
-		if _, err := m.calibrate(again, q, func() {}); err != nil {
+		if _, err := m.calibrate(again, q); err != nil {
 			t.Fatal(err)
 		}
 		for i, k := range keys {
@@ -82,7 +82,7 @@ func TestRoundingAloneNeedsNoSamples(t *testing.T) {
 	if want := 3 + 19.0/16; a.AvgBits != want {
 		t.Errorf("average bits %v, want %v", a.AvgBits, want)
 	}
-	calibrated, err := m.calibrate(other, q, func() {})
+	calibrated, err := m.calibrate(other, q)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -11,6 +12,10 @@ import (
 // EventLog collects the events of one cell of the grid. It may be used by
 // several goroutines.
 type EventLog struct {
+	// Echo receives a line for every event that belongs to the run and not to a
+	// result, such as an artifact that had to be recomputed; nil: none.
+	Echo io.Writer
+
 	mu     sync.Mutex
 	events []Event
 }
@@ -22,23 +27,40 @@ func WithEvents(ctx context.Context, log *EventLog) context.Context {
 	return context.WithValue(ctx, eventLogKey{}, log)
 }
 
+// eventsOf is the context's log, nil where it has none.
+func eventsOf(ctx context.Context) *EventLog {
+	log, _ := ctx.Value(eventLogKey{}).(*EventLog)
+	return log
+}
+
 // Report records an event in the context's log. Without one it goes to
 // standard error: events are never lost.
 func Report(ctx context.Context, kind, format string, args ...any) {
 	e := Event{Kind: kind, Text: fmt.Sprintf(format, args...)}
-	if log, ok := ctx.Value(eventLogKey{}).(*EventLog); ok {
-		log.add(e)
+	log := eventsOf(ctx)
+	if log == nil {
+		fmt.Fprintf(os.Stderr, "tlq: %s: %s\n", e.Kind, e.Text)
 		return
 	}
-	fmt.Fprintf(os.Stderr, "tlq: %s: %s\n", e.Kind, e.Text)
+	log.add(e)
+}
+
+// ofRun tells whether an event belongs to the run, not to the result that the
+// run computes or loads.
+func (e Event) ofRun() bool {
+	return e.Kind == EventRecomputed || e.Kind == EventEvicted || e.Kind == EventError
 }
 
 // add keeps an event once: stages that share an input report it each.
 func (l *EventLog) add(e Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.Contains(l.events, e) {
-		l.events = append(l.events, e)
+	if slices.Contains(l.events, e) {
+		return
+	}
+	l.events = append(l.events, e)
+	if l.Echo != nil && e.ofRun() {
+		fmt.Fprintf(l.Echo, "tlq: %s: %s\n", e.Kind, e.Text)
 	}
 }
 
@@ -54,7 +76,7 @@ func (l *EventLog) forward(ctx context.Context) {
 func (l *EventLog) lasting() []Event {
 	var out []Event
 	for _, e := range l.Events() {
-		if e.Kind != EventRecomputed && e.Kind != EventEvicted {
+		if !e.ofRun() {
 			out = append(out, e)
 		}
 	}

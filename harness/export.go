@@ -63,10 +63,7 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 		Model: m.Name, Format: q.Format, GroupFallback: q.Fallback, Method: q.Method,
 		Calibration: Calibration{Name: c.Name, Samples: c.N}, Seed: c.Seed, AvgBits: q.AvgBits,
 		Activations: ActivationInfo{Bits: q.Format.Activation, Symmetric: true, PerToken: true}, Grids: GridsFile,
-		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: data, Events: []Event{},
-	}
-	if log, ok := m.s.ctx.Value(eventLogKey{}).(*EventLog); ok {
-		manifest.Events = log.Events()
+		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: data, Events: m.s.Events(),
 	}
 	return manifest, writeFolder(dir, func(tmp string) error {
 		if err := m.WithLayers(layers).Save(tmp, "F32"); err != nil {

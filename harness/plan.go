@@ -171,7 +171,7 @@ func (p *Plan) questions() []Questions {
 func (p *Plan) steps(c Cell) int {
 	n := len(p.Spec.Tasks) * p.Spec.questions()
 	if c.Method != MethodFP {
-		n += c.m.NumLayers() * layerSteps
+		n += c.m.CalibrationSteps()
 	}
 	return n
 }

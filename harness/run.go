@@ -251,7 +251,7 @@ func (r *run) measure(c Cell, m *Model, record *Record) error {
 	if err := r.trace(c, m, samples, record); err != nil {
 		return err
 	}
-	q, err := m.Quantize(samples, c.q)
+	q, err := m.in(m.s.WithProgress(nil)).Quantize(samples, c.q) // the layers were counted above
 	if err != nil {
 		return err
 	}

@@ -64,9 +64,19 @@ func NewSession(root, storeDir string, limit int64) (*Session, error) {
 		return nil, err
 	}
 	return &Session{
-		Root: root, Store: store, ctx: context.Background(),
+		Root: root, Store: store, ctx: WithEvents(context.Background(), &EventLog{Echo: os.Stderr}),
 		shared: &sharedModels{models: map[string]*Model{}},
 	}, nil
+}
+
+// Events lists what came up in the session so far: what the engine reported of
+// the results that were used, and stored artifacts that had to be recomputed,
+// which are also told on standard error.
+func (s *Session) Events() []Event {
+	if log := eventsOf(s.ctx); log != nil {
+		return log.Events()
+	}
+	return []Event{}
 }
 
 // WithContext returns a session whose stages end when ctx does and report
@@ -217,6 +227,9 @@ func (m *Model) Key() Key { return m.key }
 
 // Scale is the size in the model's name, or "".
 func (m *Model) Scale() string { return modelScale(m.Name) }
+
+// WithProgress returns the model in a session whose stages advance p.
+func (m *Model) WithProgress(p *display.Progress) *Model { return m.in(m.s.WithProgress(p)) }
 
 // in returns the model in another session of the same store.
 func (m *Model) in(s *Session) *Model {

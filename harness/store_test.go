@@ -3,6 +3,8 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -160,6 +162,25 @@ func TestStoreDoesNotTrustDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage(t, s, key, good, other, "another key's file")
+	version := bytes.Replace(good, []byte(`"tlq_store":"1"`), []byte(`"tlq_store":"0"`), 1)
+	damage(t, s, key, good, reseal(t, version), "another version's file")
+}
+
+// reseal gives changed bytes a checksum that fits.
+func reseal(t *testing.T, data []byte) []byte {
+	t.Helper()
+	at, err := checksumAt(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bytes.Clone(data)
+	copy(out[at:], bytes.Repeat([]byte("0"), checksumDigits))
+	sum := sha256.Sum256(out)
+	hex.Encode(out[at:at+checksumDigits], sum[:])
+	if bytes.Equal(out, data) {
+		t.Fatal("nothing was changed")
+	}
+	return out
 }
 
 func TestStoreConcurrentWriters(t *testing.T) {

@@ -7,10 +7,13 @@ import (
 	"github.com/tlqlab/tlqlab/ptq"
 )
 
+// CalibrationSteps is how far calibrating advances a progress display.
+func (m *Model) CalibrationSteps() int { return m.NumLayers() * layerSteps }
+
 // Trace tells how the layers were calibrated: every search's curve, and how
 // the error of the quantized path grows. Stage calibrate.
 func (m *Model) Trace(c *Samples, q Quantization) (*Trace, error) {
-	layers, err := m.calibrate(c, q, func() { m.s.step(layerSteps) })
+	layers, err := m.calibrate(c, q)
 	if err != nil {
 		return nil, err
 	}

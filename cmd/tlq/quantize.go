@@ -91,15 +91,18 @@ func (q *quantize) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	progress := display.NewProgress("quantize", 0)
-	var log harness.EventLog
-	m, err := s.WithContext(harness.WithEvents(ctx, &log)).WithProgress(progress).Model(q.model)
+	m, err := s.WithContext(harness.WithEvents(ctx, &harness.EventLog{Echo: c.Err})).Model(q.model)
 	if err != nil {
 		return err
 	}
 	samples, err := m.Calibration(q.calib, q.samples, q.seed)
 	if err != nil {
 		return err
+	}
+	if what.Method.NeedsTokens() {
+		progress := display.NewProgress("quantize", m.CalibrationSteps())
+		defer progress.Done()
+		m = m.WithProgress(progress)
 	}
 	quantized, err := m.Quantize(samples, what)
 	if err != nil {
