@@ -6,7 +6,6 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -111,18 +110,18 @@ func (t *trainer) writeCard() error {
 		}
 		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.0f%% | %d |\n", name, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
 	}
-	card := fmt.Sprintf(cardText, t.recipe.Name, len(paramValues(t.weights, &t.recipe.Config)), t.recipe.Config.Text.Layers, t.recipe.Config.Text.Hidden,
+	card := fmt.Sprintf(cardText, t.recipe.Name, countValues(t.weights, &t.recipe.Config), t.recipe.Config.Text.Layers, t.recipe.Config.Text.Hidden,
 		t.recipe.Config.Text.Heads, t.recipe.Config.Text.KVHeads, t.recipe.Config.Vision.Depth, t.recipe.Config.Vision.Hidden,
 		rows.String(), t.recipe.Name, t.recipe.Seed, t.step, t.curve.Pictures, t.curve.Seconds/60, t.dataHash, hash)
 	return os.WriteFile(filepath.Join(t.dir, "README.md"), []byte(card), 0o644)
 }
 
-func paramValues(w *models.Weights, c *models.Config) []float32 {
-	var all []float32
+func countValues(w *models.Weights, c *models.Config) int {
+	n := 0
 	for _, p := range w.Params(c) {
-		all = slices.Concat(all, p.Data)
+		n += len(p.Data)
 	}
-	return all
+	return n
 }
 
 const cardText = `# %s
@@ -142,5 +141,5 @@ test picture was seen in training: its concept was, drawn by the other vendor.
 - Made by: ` + "`./tlq train %s`" + `, seed %d, %d steps, %d pictures, %.0f minutes.
 - Data: SHA-256 %s (pictures and generators; licences in datasets/LICENSES.md). training.json holds the recipe and the curves.
 - Weights: SHA-256 %s over names, shapes and float32 values; stored as BF16.
-- Licence: as the project's. The emoji it was trained on are Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0).
+- The pictures it was trained on are Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0; copyright Twitter, Inc. and other contributors).
 `
