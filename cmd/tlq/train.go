@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
+	"path/filepath"
 
 	"github.com/tlqlab/tlqlab/harness/train"
 )
@@ -16,9 +16,6 @@ func (t *trainModel) Flags(fs *flag.FlagSet) {
 }
 
 func (t *trainModel) Validate(args []string) error {
-	if t.out == "" {
-		return errors.New("no folder given: expected -o DIR")
-	}
 	return exactly(args, &t.recipe)
 }
 
@@ -26,6 +23,9 @@ func (t *trainModel) Run(ctx context.Context, c *console) error {
 	recipe, err := train.FindRecipe(t.recipe)
 	if err != nil {
 		return err
+	}
+	if t.out == "" {
+		t.out = filepath.Join("runs", recipe.Name+"-"+recipe.Hash()[:8])
 	}
 	if err := train.Run(ctx, recipe, t.out); err != nil {
 		return err
