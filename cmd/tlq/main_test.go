@@ -72,7 +72,6 @@ func TestUsage(t *testing.T) {
 		{"quantize --model x", exitUsage, "-method"},
 		{"generate --model x", exitUsage, "no --prompt"},
 		{"inspect", exitUsage, "expected 1"},
-		{"train qwen2vl-nano", exitUsage, "-o DIR"},
 		{"data", exitUsage, "usage: tlq data"},
 		{"data lists", exitUsage, "unknown command"},
 		{"notebook", exitUsage, "usage: tlq notebook"},
