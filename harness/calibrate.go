@@ -310,7 +310,8 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 		return nil, err
 	}
 	out := &Quantized{Quantization: q, key: quantizeKey(m, c, q)}
-	out.layers = sync.OnceValues(func() ([]*calibratedLayer, error) { return m.quantizedLayers(c, q) })
+	silent := m.WithProgress(nil) // loading again is no progress
+	out.layers = sync.OnceValues(func() ([]*calibratedLayer, error) { return silent.quantizedLayers(c, q) })
 	info, err := once(m, fmt.Sprintf("quantize %s, %s", m.Name, q), out.key, jsonCodec[quantizedInfo](), func(m *Model) (info quantizedInfo, err error) {
 		quantized, err := m.quantizedLayers(c, q)
 		if err != nil {

@@ -173,4 +173,4 @@ func oneLine(err error) string {
 	}
 }
 
-var packages = []string{"harness", "tlq", "models", "datasets", "eval", "notebook", "train", "report", "safetensors", "devices", "root", "display"}
+var packages = []string{"harness", "ptq", "models", "datasets", "eval", "notebook", "train", "report", "safetensors", "devices", "root", "display"}
