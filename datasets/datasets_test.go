@@ -193,8 +193,8 @@ func TestPictures(t *testing.T) {
 		if !slices.Equal(picture.QA, again.QA) || !equalPictures(picture.Image, again.Image) {
 			t.Fatalf("picture %d differs when made alone", i)
 		}
-		if want := []int{2, 8}[i%2]; len(picture.QA) != want {
-			t.Errorf("picture %d has %d questions, want %d", i, len(picture.QA), want)
+		if n := len(picture.QA); i%2 == 0 && n != 2 || n < 2 || n > 8 {
+			t.Errorf("picture %d has %d questions, want 2 to 8, for an emoji 2", i, n)
 		}
 		if i++; i == 20 {
 			break
@@ -371,8 +371,8 @@ func ExampleTask_Examples() {
 		fmt.Println(e.Question, e.Answers[0], e.Choices)
 	}
 	// Output:
-	// What is at A1? sun [corn sun pineapple snake]
-	// Where is the pineapple? B2 [C1 B2 C2 D3]
-	// What is right of the pineapple? snake [corn sun snake moon]
-	// Count: sun 1 [2 4 3 1]
+	// What is at A4? beer [ladybug piano pineapple beer]
+	// Where is the piano? B4 [C4 C1 D4 B4]
+	// What is below the beer? drum [ladybug piano apple drum]
+	// Count: pineapple 4 [3 2 4 1]
 }

@@ -85,6 +85,29 @@ func newBoard(rng *rand.Rand, pool []pooled) *board {
 	return b
 }
 
+// newSparseBoard draws a board of few pictures, for training alone: one concept that
+// appears one to four times and up to two others. What is on such a board can be
+// named before one has learned to find a cell, so finding is learned sooner.
+func newSparseBoard(rng *rand.Rand, pool []pooled) *board {
+	copies := 1 + rng.IntN(4)
+	chosen := sample(rng, pool, 1+rng.IntN(3))
+	b := &board{places: map[int]int{}, counted: [2]int{chosen[0].concept, chosen[0].concept}}
+	var pairs []pair
+	for i, c := range chosen {
+		n := 1
+		if i == 0 {
+			n = copies
+		}
+		b.order = append(b.order, c.concept)
+		b.places[c.concept] = n
+		for range n {
+			pairs = append(pairs, pair{c.concept, c.vendors[rng.IntN(len(c.vendors))]})
+		}
+	}
+	b.place(rng, pairs)
+	return b
+}
+
 // place puts the pairs into random cells.
 func (b *board) place(rng *rand.Rand, pairs []pair) {
 	b.filled = [len(b.filled)]bool{}
@@ -280,23 +303,32 @@ func (b *board) vendors() []int {
 	return all
 }
 
-// sceneQAs is how many questions the training stream asks about one board.
-const sceneQAs = 8
+const (
+	sceneQAs    = 8 // questions of the training stream about one board, at most
+	sparseEvery = 3 // one in so many boards of the training stream is sparse
+)
 
 // sceneText is picture i of the training stream without its picture: the board, its questions and the generator for drawing.
 func sceneText(p *pack, seed uint64, i int) (*board, []QA, *rand.Rand) {
 	rng := stream("scene picture", Train, seed, i)
-	b := newBoard(rng, p.pools[Train][true])
+	b, counts := newBoard, 2
+	if rng.IntN(sparseEvery) == 0 {
+		b, counts = newSparseBoard, 1
+	}
+	board := b(rng, p.pools[Train][true])
 	var all []QA
-	for _, kind := range []questionKind{askCount, askWhere, askNeighbour} {
-		for _, q := range b.ask(p, rng, kind, 2) {
+	for _, ask := range []struct {
+		kind questionKind
+		most int
+	}{{askCount, counts}, {askWhere, 2}, {askNeighbour, 2}} {
+		for _, q := range board.ask(p, rng, ask.kind, ask.most) {
 			all = append(all, q.QA)
 		}
 	}
-	for _, q := range b.ask(p, rng, askAt, sceneQAs-len(all)) {
+	for _, q := range board.ask(p, rng, askAt, sceneQAs-len(all)) {
 		all = append(all, q.QA)
 	}
-	return b, all, rng
+	return board, all, rng
 }
 
 // scenePicture is picture i of the training stream: a board and eight questions of all kinds.
