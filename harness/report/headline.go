@@ -1,0 +1,416 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// headline answers in a few sentences: which method keeps most of the
+// unquantized model, by how much, and is it noise?
+func (r *run) headline(comparisons []*comparison) []string {
+	contests := r.contests()
+	switch {
+	case len(r.methods) == 0:
+		return []string{"Only the unquantized model was scored: there is no method to judge."}
+	case len(contests) == 0:
+		return r.withoutContest()
+	case len(contests) == 1:
+		return r.oneContest(contests[0], comparisons)
+	}
+	return r.manyContests(contests, comparisons)
+}
+
+// contests lists the settings in which several methods finished.
+func (r *run) contests() []*setting {
+	var out []*setting
+	for _, st := range r.settings {
+		if len(st.finished()) > 1 {
+			out = append(out, st)
+		}
+	}
+	return out
+}
+
+// withoutContest speaks where no two methods can be compared.
+func (r *run) withoutContest() []string {
+	var done []*score
+	for _, st := range r.settings {
+		done = append(done, st.finished()...)
+	}
+	if len(done) == 0 {
+		return []string{"No quantized model was scored: every cell failed. The failures are listed below."}
+	}
+	methods := map[string]bool{}
+	for _, s := range done {
+		methods[s.method] = true
+	}
+	if len(methods) > 1 {
+		return []string{"No two methods finished in the same format on the same model: there is nothing to compare. The failures are listed below."}
+	}
+	text := fmt.Sprintf("Only one method was scored: %s is %s nats per answer token (KL) away from the unquantized model",
+		r.label(done[0].method), between(column(done, func(s *score) float64 { return s.kl.mean }), number))
+	if kept := between(column(done, func(s *score) float64 { return s.kept.mean }), percent); kept != none {
+		text += " and keeps " + kept + " of its accuracy"
+	}
+	if len(done) > 1 {
+		text += fmt.Sprintf(", over %s", count(len(done), "setting"))
+	}
+	return []string{text + ". With nothing to compare it with, nothing is claimed."}
+}
+
+func column(scores []*score, of func(*score) float64) []float64 {
+	out := make([]float64, len(scores))
+	for i, s := range scores {
+		out[i] = of(s)
+	}
+	return out
+}
+
+// ranked sorts a setting's finished scores by KL, the lowest first.
+func (s *setting) ranked() []*score {
+	out := s.finished()
+	slices.SortStableFunc(out, func(a, b *score) int {
+		switch {
+		case a.kl.mean < b.kl.mean:
+			return -1
+		case a.kl.mean > b.kl.mean:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// oneContest names the method ahead in the only setting.
+func (r *run) oneContest(st *setting, comparisons []*comparison) []string {
+	ranked := st.ranked()
+	first, second := ranked[0], ranked[1]
+	where := fmt.Sprintf("at %s on %s", st.format, r.modelName(st.model))
+	if first.kl.mean == second.kl.mean {
+		return []string{fmt.Sprintf("No method is ahead %s: %s and %s both are %s nats per answer token (KL) away from the unquantized model.",
+			where, r.label(first.method), r.label(second.method), number(first.kl.mean))}
+	}
+	text := []string{fmt.Sprintf("%s keeps most of the unquantized model %s: its answers are %s nats per token away from it (KL), %s below %s (%s).",
+		r.label(first.method), where, number(first.kl.mean), percent(1-first.kl.mean/second.kl.mean), r.label(second.method), number(second.kl.mean))}
+	for _, c := range comparisons {
+		if c.other(first) != nil {
+			text = append(text, r.noise(c, first))
+		}
+	}
+	return append(text, r.keptSentence(first, ranked[1:], comparisons))
+}
+
+// noise says whether a difference in KL is more than noise.
+func (r *run) noise(c *comparison, ahead *score) string {
+	other := r.label(c.other(ahead).method)
+	if !c.compared() {
+		return fmt.Sprintf("Whether the difference to %s is noise cannot be said: %s.", other, c.problem)
+	}
+	d := fmt.Sprintf("95%% interval of the difference %s, n = %s", r.intervalOf(c, ahead), grouped(c.n))
+	if c.seeds > 1 {
+		d += fmt.Sprintf(", %d seeds", c.seeds)
+	}
+	switch c.outcome(ahead) {
+	case eval.Shown:
+		return fmt.Sprintf("The difference to %s is more than noise (%s).", other, d)
+	case eval.Refuted:
+		return fmt.Sprintf("%s is ahead of it beyond noise (%s).", other, d)
+	case eval.Identical:
+		return fmt.Sprintf("It has the same weights as %s.", other)
+	}
+	return fmt.Sprintf("The difference to %s is within noise: undecided (%s)%s.", other, d, needed(c.kl))
+}
+
+// intervalOf writes the interval of ahead − other.
+func (r *run) intervalOf(c *comparison, ahead *score) string {
+	low, high := c.kl.Difference.Low, c.kl.Difference.High
+	if ahead == c.b {
+		low, high = -high, -low
+	}
+	return signed(low) + " to " + signed(high)
+}
+
+// needed says how many questions would decide.
+func needed(v eval.Verdict) string {
+	switch {
+	case v.NeededN == 0:
+		return ""
+	case v.NeededN > 1_000_000:
+		return "; more than a million questions would be needed"
+	}
+	return fmt.Sprintf("; about %s questions would decide", grouped(v.NeededN))
+}
+
+// keptSentence compares the shares of the accuracy in one setting.
+func (r *run) keptSentence(first *score, others []*score, comparisons []*comparison) string {
+	if !first.kept.known() {
+		return "How much accuracy is kept cannot be said: the unquantized model has no right answers in this run, or no result."
+	}
+	var parts []string
+	for _, o := range others {
+		part := fmt.Sprintf("%s %s", r.label(o.method), percent(o.kept.mean))
+		if c := between2(comparisons, first, o); c != nil && c.compared() {
+			part += " (" + verdictWord(c.accuracyOutcome(first)) + ")"
+		}
+		parts = append(parts, part)
+	}
+	return fmt.Sprintf("It keeps %s of the unquantized accuracy; %s.", percent(first.kept.mean), list(parts))
+}
+
+// between2 finds the comparison of two scores.
+func between2(comparisons []*comparison, x, y *score) *comparison {
+	for _, c := range comparisons {
+		if c.other(x) == y {
+			return c
+		}
+	}
+	return nil
+}
+
+// verdictWord is an outcome for a reader, of "the first is better".
+func verdictWord(o eval.Outcome) string {
+	switch o {
+	case eval.Shown:
+		return "a difference beyond noise"
+	case eval.Refuted:
+		return "beyond noise the other way round"
+	case eval.Identical:
+		return "identical weights"
+	}
+	return "the difference is undecided"
+}
+
+// manyContests names the method that is ahead most often.
+func (r *run) manyContests(contests []*setting, comparisons []*comparison) []string {
+	wins, gains := map[string]int{}, map[string][]float64{}
+	for _, st := range contests {
+		ranked := st.ranked()
+		if ranked[0].kl.mean == ranked[1].kl.mean {
+			continue // nobody is ahead
+		}
+		m := ranked[0].method
+		wins[m]++
+		gains[m] = append(gains[m], 1-ranked[0].kl.mean/ranked[1].kl.mean)
+	}
+	order := slices.Clone(r.methods)
+	slices.SortStableFunc(order, func(a, b string) int { return wins[b] - wins[a] })
+	ahead := order[0]
+	if wins[ahead] == 0 {
+		return []string{fmt.Sprintf("No method is ahead: in all %s the KL to the unquantized model is equal.", count(len(contests), "setting"))}
+	}
+	if len(order) > 1 && wins[order[1]] == wins[ahead] {
+		text := []string{fmt.Sprintf("No method keeps most of the unquantized model everywhere: by KL, %s lead in %d of %d settings (model × format) each%s.",
+			r.labelsWithWins(order, wins), wins[ahead], len(contests), r.leaders(contests))}
+		return append(text, r.tally(r.focus(), comparisons)...)
+	}
+	where := fmt.Sprintf("in %d of %d settings (model × format)", wins[ahead], len(contests))
+	if wins[ahead] == len(contests) {
+		where = fmt.Sprintf("in all %d settings (model × format)", len(contests))
+	}
+	text := []string{fmt.Sprintf("%s keeps most of the unquantized model %s: there its KL is %s below the next method's%s.",
+		r.label(ahead), where, between(gains[ahead], percent), r.leaders(contests))}
+	text = append(text, r.tally(ahead, comparisons)...)
+	return append(text, r.keptRanges(ahead, contests))
+}
+
+// mostNamed is how many settings are spoken of by name.
+const mostNamed = 4
+
+// leaders names who is ahead where, in brackets; "" where it is one method
+// everywhere or there are too many settings to name.
+func (r *run) leaders(contests []*setting) string {
+	if len(contests) > mostNamed {
+		return ""
+	}
+	var parts, ahead []string
+	for _, st := range contests {
+		ranked, label := st.ranked(), "a tie"
+		if ranked[0].kl.mean != ranked[1].kl.mean {
+			label = r.label(ranked[0].method)
+		}
+		parts = append(parts, r.settingName(st)+": "+label)
+		if !slices.Contains(ahead, label) {
+			ahead = append(ahead, label)
+		}
+	}
+	if len(ahead) == 1 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}
+
+// labelsWithWins names the methods that lead equally often.
+func (r *run) labelsWithWins(order []string, wins map[string]int) string {
+	var names []string
+	for _, m := range order {
+		if wins[m] == wins[order[0]] {
+			names = append(names, r.label(m))
+		}
+	}
+	return list(names)
+}
+
+// tally counts a method's verdicts against each other method.
+func (r *run) tally(method string, comparisons []*comparison) []string {
+	var out []string
+	for _, other := range r.methods {
+		counts, total, skipped := map[eval.Outcome]int{}, 0, 0
+		right := map[eval.Outcome]int{}
+		for _, c := range comparisons {
+			s := c.of(method)
+			if s == nil || c.of(other) == nil || other == method {
+				continue
+			}
+			if !c.compared() {
+				skipped++
+				continue
+			}
+			total++
+			counts[c.outcome(s)]++
+			right[c.accuracyOutcome(s)]++
+		}
+		if total+skipped > 0 {
+			out = append(out, r.tallySentence(method, other, counts, right, total, skipped))
+		}
+	}
+	return out
+}
+
+// of is the comparison's score of a method, or nil.
+func (c *comparison) of(method string) *score {
+	switch method {
+	case c.a.method:
+		return c.a
+	case c.b.method:
+		return c.b
+	}
+	return nil
+}
+
+func (r *run) tallySentence(method, other string, kl, accuracy map[eval.Outcome]int, total, skipped int) string {
+	if total == 0 {
+		return fmt.Sprintf("Whether the difference to %s is noise cannot be said: per-question answers are missing.", r.label(other))
+	}
+	words := func(counts map[eval.Outcome]int, better, worse string) string {
+		var parts []string
+		for _, o := range []struct {
+			outcome eval.Outcome
+			text    string
+		}{{eval.Shown, better}, {eval.Refuted, worse}, {eval.Undecidable, "undecided (within noise)"}, {eval.Identical, "identical"}} {
+			if counts[o.outcome] > 0 {
+				parts = append(parts, fmt.Sprintf("%s in %d", o.text, counts[o.outcome]))
+			}
+		}
+		return list(parts)
+	}
+	text := fmt.Sprintf("%s against %s, %s: KL %s; accuracy %s", r.label(method), r.label(other), count(total, "paired comparison"),
+		words(kl, "lower beyond noise", "higher beyond noise"), words(accuracy, "higher beyond noise", "lower beyond noise"))
+	if skipped > 0 {
+		text += fmt.Sprintf(" (%d more could not be compared)", skipped)
+	}
+	return text + "."
+}
+
+// keptRanges gives the range of accuracy kept over all contests.
+func (r *run) keptRanges(ahead string, contests []*setting) string {
+	ranges := func(method string) string {
+		var kept []float64
+		for _, st := range contests {
+			for _, s := range st.finished() {
+				if s.method == method {
+					kept = append(kept, s.kept.mean)
+				}
+			}
+		}
+		return between(kept, percent)
+	}
+	own := ranges(ahead)
+	if own == none {
+		return "How much accuracy is kept cannot be said: the unquantized models have no right answers in this run, or no result."
+	}
+	var parts []string
+	for _, m := range r.methods {
+		if rest := ranges(m); m != ahead && rest != none {
+			parts = append(parts, r.label(m)+" "+rest)
+		}
+	}
+	return fmt.Sprintf("It keeps %s of the unquantized accuracy; %s.", own, list(parts))
+}
+
+// Bounds of the baseline's KL within which methods can differ visibly, in
+// nats per answer token: below, there is hardly any damage to repair; above,
+// little of the model is left.
+const (
+	littleDamage = 0.05
+	muchDamage   = 0.6
+)
+
+// cautions lists what a reader must know before believing the headline.
+func (r *run) cautions() []string {
+	var out []string
+	for _, model := range r.atChance() {
+		fp := r.fp[model]
+		i := fp.Intervals["accuracy"]
+		out = append(out, fmt.Sprintf("%s itself is not above guessing: %s right [%s, %s] where chance is %s. Accuracy says nothing about methods here.",
+			r.modelName(model), percent(fp.Metrics.Accuracy), percent(i.Low), percent(i.High), percent(chanceOf(fp))))
+	}
+	var little, much []string
+	for _, st := range r.settings {
+		for _, s := range st.finished() {
+			switch {
+			case s.method != baselineMethod:
+			case s.kl.mean < littleDamage:
+				little = append(little, fmt.Sprintf("%s (%s)", r.settingName(st), number(s.kl.mean)))
+			case s.kl.mean > muchDamage:
+				much = append(much, fmt.Sprintf("%s (%s)", r.settingName(st), number(s.kl.mean)))
+			}
+		}
+	}
+	if len(little) > 0 {
+		out = append(out, fmt.Sprintf("%s does little damage at %s, in nats per token: below %s methods have hardly anything to repair.",
+			r.label(baselineMethod), list(little), digits(littleDamage)))
+	}
+	if len(much) > 0 {
+		out = append(out, fmt.Sprintf("%s leaves little of the model at %s, in nats per token: above %s a lower KL need not mean a usable model.",
+			r.label(baselineMethod), list(much), digits(muchDamage)))
+	}
+	if failed := r.failures(); len(failed) > 0 {
+		out = append(out, fmt.Sprintf("%d of %s failed and are missing from every number; they are listed below.", len(failed), count(len(r.records), "cell")))
+	}
+	return append(out, r.seedCaution()...)
+}
+
+// seedCaution says what the intervals cover.
+func (r *run) seedCaution() []string {
+	seeds := 0
+	for _, st := range r.settings {
+		for _, s := range st.scores {
+			seeds = max(seeds, len(s.records))
+		}
+	}
+	switch {
+	case seeds == 1:
+		return []string{"One calibration seed: intervals speak of other questions, not of other calibration samples."}
+	case seeds > 1 && seeds < eval.MinClusters:
+		return []string{fmt.Sprintf("Intervals that resample %d calibration seeds are somewhat too narrow: eight or more would be needed.", seeds)}
+	}
+	return nil
+}
+
+// failures lists the failed records.
+func (r *run) failures() []*harness.Record {
+	var out []*harness.Record
+	for i := range r.records {
+		if r.records[i].Status == harness.StatusFailed {
+			out = append(out, &r.records[i])
+		}
+	}
+	return out
+}
+
+// paragraph joins sentences.
+func paragraph(sentences []string) string { return strings.Join(sentences, " ") }
