@@ -371,8 +371,8 @@ func ExampleTask_Examples() {
 		fmt.Println(e.Question, e.Answers[0], e.Choices)
 	}
 	// Output:
-	// What is at A4? beer [ladybug piano pineapple beer]
-	// Where is the piano? B4 [C4 C1 D4 B4]
-	// What is below the beer? drum [ladybug piano apple drum]
-	// Count: pineapple 4 [3 2 4 1]
+	// What is at B2? bomb [dice beer whale bomb]
+	// Where is the dice? A1 [A1 D2 C3 A2]
+	// What is right of the bomb? snake [dice whale beer snake]
+	// Count: snake 4 [3 2 4 1]
 }

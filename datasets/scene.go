@@ -3,6 +3,8 @@ package datasets
 import (
 	"fmt"
 	"image"
+	"image/color"
+	"image/draw"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -11,11 +13,10 @@ import (
 const (
 	boardSide  = 4                  // cells per row and column
 	cellSize   = canvas / boardSide // pixels
-	boardEmoji = 30                 // side of an emoji on a board, pixels
+	boardEmoji = 26                 // side of an emoji on a board, pixels
 	boardLeast = 6                  // fewest filled cells
 	boardMost  = 10                 // most filled cells
 	loners     = 3                  // concepts that appear once, at least
-	chessTint  = 7                  // how much darker every other cell is
 )
 
 // Kind of a question of task scene.
@@ -236,15 +237,22 @@ func otherCounts(except int) []string {
 	return names
 }
 
-// draw paints the board: faintly chequered light cells, an emoji in each filled one, off its centre by up to a pixel.
+// columnColors are the backgrounds of columns A to D in row 1, and rowShade is what is
+// left of them, in percent, in rows 1 to 4: where a cell lies can be seen in the cell
+// itself, also by a vision tower that knows only relative positions.
+var (
+	columnColors = [boardSide]color.RGBA{{255, 205, 205, 255}, {255, 240, 180, 255}, {200, 240, 200, 255}, {200, 215, 255, 255}}
+	rowShade     = [boardSide]int{100, 88, 76, 64}
+)
+
+// draw paints the board: coloured columns, darker towards the top, and an emoji in each
+// filled cell, off its centre by up to three pixels.
 func (b *board) draw(p *pack, rng *rand.Rand) (*image.RGBA, error) {
 	img := background(rng)
 	const slack = cellSize - boardEmoji
 	for cell, ok := range b.filled {
 		left, top := cell%boardSide*cellSize, (boardSide-1-cell/boardSide)*cellSize
-		if (cell%boardSide+cell/boardSide)%2 == 0 {
-			darken(img, left, top)
-		}
+		paint(img, left, top, columnColors[cell%boardSide], rowShade[cell/boardSide])
 		dx, dy := rng.IntN(slack+1), rng.IntN(slack+1)
 		if !ok {
 			continue
@@ -258,17 +266,11 @@ func (b *board) draw(p *pack, rng *rand.Rand) (*image.RGBA, error) {
 	return img, nil
 }
 
-// darken lowers the background of one cell.
-func darken(img *image.RGBA, left, top int) {
-	for y := top; y < top+cellSize; y++ {
-		at := img.PixOffset(left, y)
-		row := img.Pix[at : at+cellSize*4]
-		for i := 0; i < len(row); i += 4 {
-			row[i] -= chessTint
-			row[i+1] -= chessTint
-			row[i+2] -= chessTint
-		}
-	}
+// paint fills a cell with percent of a colour.
+func paint(img *image.RGBA, left, top int, c color.RGBA, percent int) {
+	shade := func(v uint8) uint8 { return uint8(int(v) * percent / 100) }
+	cell := image.Rect(left, top, left+cellSize, top+cellSize)
+	draw.Draw(img, cell, image.NewUniform(color.RGBA{shade(c.R), shade(c.G), shade(c.B), 255}), image.Point{}, draw.Src)
 }
 
 // askScene is the [asker] of task scene: question i%4 about board i/4, one of every kind per board.
