@@ -20,9 +20,6 @@ const (
 	// kernelName is the name under which front ends find the kernel; notebooks
 	// hold it in their metadata.
 	kernelName = "gonb"
-	// experiment is the Go experiment that the default compute backend needs.
-	// All packages are built with it, so that cells find them in the cache.
-	experiment = "simd"
 	// SetupCell is the first code cell of every notebook. It turns off the
 	// kernel's automatic downloads and lets cells import this module's packages
 	// from the checkout. It also works with a kernel of another origin, as long
@@ -78,9 +75,7 @@ func Install(ctx context.Context, root string) error {
 	p := display.NewProgress("notebook kernel", 2)
 	defer p.Done()
 	p.Set(0, "building gonb and goimports")
-	// One experiment setting for both, so that the standard library is compiled once.
-	env := append(plainEnviron(), "GOEXPERIMENT="+experiment)
-	gobin := "GOBIN=" + filepath.Join(root, ".bin")
+	env, gobin := plainEnviron(), "GOBIN="+filepath.Join(root, ".bin")
 	if err := goCommand(ctx, root, append(slices.Clone(env), gobin), "-C", "tools", "install", "tool"); err != nil {
 		return fmt.Errorf("notebook: installing the kernel: %w", err)
 	}
@@ -127,7 +122,7 @@ func complaint(output string) string {
 // plainEnviron is the environment without the settings that would make go
 // build something else than this checkout as it is.
 func plainEnviron() []string {
-	return append(without(os.Environ(), "GOFLAGS", "GOWORK", "GOBIN", "GOEXPERIMENT", "GOOS", "GOARCH"), "GOWORK=off", "GOFLAGS=-buildvcs=false")
+	return append(without(os.Environ(), "GOFLAGS", "GOWORK", "GOBIN", "GOOS", "GOARCH"), "GOWORK=off", "GOFLAGS=-buildvcs=false")
 }
 
 // without returns env without the variables named.
@@ -143,12 +138,11 @@ func without(env []string, names ...string) []string {
 // programs. PATH is written for Jupyter, which expands it.
 func kernelEnv(root string) map[string]string {
 	return map[string]string{
-		"PATH":         filepath.Join(root, ".bin") + string(os.PathListSeparator) + "${PATH}",
-		"GOWORK":       "off",
-		"GOPROXY":      "off",
-		"GOFLAGS":      "-buildvcs=false '-ldflags=-s -w'",
-		"GOEXPERIMENT": experiment,
-		"TLQ_ROOT":     root,
+		"PATH":     filepath.Join(root, ".bin") + string(os.PathListSeparator) + "${PATH}",
+		"GOWORK":   "off",
+		"GOPROXY":  "off",
+		"GOFLAGS":  "-buildvcs=false '-ldflags=-s -w'",
+		"TLQ_ROOT": root,
 	}
 }
 

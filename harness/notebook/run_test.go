@@ -60,7 +60,7 @@ func linkTools(t *testing.T, root string) {
 	}
 	if checkTools(filepath.Dir(bin)) != nil {
 		bin = filepath.Join(t.TempDir(), "bin")
-		env := append(plainEnviron(), "GOEXPERIMENT="+experiment, "GOBIN="+bin, "GOPROXY=off")
+		env := append(plainEnviron(), "GOBIN="+bin, "GOPROXY=off")
 		if err := goCommand(t.Context(), repoRoot, env, "-C", "tools", "install", "tool"); err != nil {
 			t.Skipf("no gonb in .bin and it can't be built without the network; run: GOBIN=\"$PWD/.bin\" go -C tools install tool\n%v", err)
 		}
@@ -169,7 +169,7 @@ func TestRun(t *testing.T) {
 		tagged{"import \"github.com/tlqlab/tlqlab/display\"\n%%\nt := &display.Table{Columns: []string{\"n\"}}\nt.Add(17)\ndisplay.Show(t, display.Markdown(`$x^2$`))", []string{"table"}},
 		tagged{"%%\nimg := image.NewGray(image.Rect(0, 0, 4, 4))\ndisplay.Show(&display.Figure{Name: \"grey\", Caption: \"Grey.\", Drawing: display.Pixels(img)})", []string{"figure"}},
 		tagged{"%%\np := display.NewProgress(\"steps\", 3)\nfor range 3 { p.Add(1); time.Sleep(220*time.Millisecond) }\np.Done()", []string{"display"}},
-		"import \"github.com/tlqlab/tlqlab/internal/secret\"\n%%\nfmt.Println(secret.Word, os.Getenv(\"GOEXPERIMENT\"), filepath.Base(os.Getenv(\"TLQ_ROOT\")))",
+		"import \"github.com/tlqlab/tlqlab/internal/secret\"\n%%\nfmt.Println(secret.Word, os.Getenv(\"GOPROXY\"), filepath.Base(os.Getenv(\"TLQ_ROOT\")))",
 	)
 	before, err := os.ReadFile(file)
 	if err != nil {
@@ -211,7 +211,7 @@ func TestRun(t *testing.T) {
 	if got := textOf(cells[4], "text/html"); len(cells[4].Outputs()) != 1 || !strings.Contains(got, `value="3"`) || !strings.Contains(got, "3/3") {
 		t.Errorf("progress: %d outputs, %q", len(cells[4].Outputs()), got)
 	}
-	if got := textOf(cells[5], "stdout"); got != "sesame simd a clone\n" {
+	if got := textOf(cells[5], "stdout"); got != "sesame off a clone\n" {
 		t.Errorf("last cell printed %q", got)
 	}
 	if got := cells[5].fields["execution_count"]; got != json.Number("5") {
