@@ -20,8 +20,8 @@ type Loss struct {
 }
 
 // ReadStreams reads token streams from FILE.safetensors[:NAME]: an integer
-// tensor [streams, length] or [length]. NAME may be left out where the file
-// has one tensor.
+// tensor [streams, length] or [length], where shorter streams are padded with −1
+// at the end. NAME may be left out where the file has one tensor.
 func ReadStreams(spec string) ([][]int32, error) {
 	path, name := spec, ""
 	if i := strings.LastIndex(spec, ".safetensors:"); i >= 0 {
@@ -55,16 +55,32 @@ func ReadStreams(spec string) ([][]int32, error) {
 	}
 	var streams [][]int32
 	for at := 0; at < len(ids); at += length {
-		stream := make([]int32, length)
-		for i, id := range ids[at : at+length] {
-			if id < 0 || id > math.MaxInt32 {
-				return nil, fmt.Errorf("harness: %s, tensor %s: token id %d", path, name, id)
-			}
-			stream[i] = int32(id)
+		stream, err := readStream(ids[at : at+length])
+		if err != nil {
+			return nil, fmt.Errorf("harness: %s, tensor %s, stream %d: %w", path, name, at/length, err)
 		}
 		streams = append(streams, stream)
 	}
 	return streams, nil
+}
+
+// readStream takes the tokens in front of the padding.
+func readStream(ids []int64) ([]int32, error) {
+	n := len(ids)
+	for n > 0 && ids[n-1] == -1 {
+		n--
+	}
+	if n < 2 {
+		return nil, fmt.Errorf("%d tokens: expected at least 2, −1 only behind them", n)
+	}
+	stream := make([]int32, n)
+	for i, id := range ids[:n] {
+		if id < 0 || id > math.MaxInt32 {
+			return nil, fmt.Errorf("token id %d at %d: expected 0 or above, and −1 only behind a stream", id, i)
+		}
+		stream[i] = int32(id)
+	}
+	return stream, nil
 }
 
 // Loss predicts every next token of the streams.

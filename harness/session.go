@@ -151,7 +151,11 @@ func (s *Session) adopt(name, dir string, loaded *models.Model) (*Model, error) 
 	if err != nil {
 		return nil, fmt.Errorf("harness: model %s: %w", name, err)
 	}
-	tokenizer := sha256.Sum256(loaded.Tokenizer.JSON())
+	var text []byte
+	if loaded.Tokenizer != nil { // a language model alone may have none
+		text = loaded.Tokenizer.JSON()
+	}
+	tokenizer := sha256.Sum256(text)
 	processor, err := json.Marshal(loaded.Pixels)
 	if err != nil {
 		return nil, fmt.Errorf("harness: model %s: %w", name, err)

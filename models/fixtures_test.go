@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"os"
 	"path/filepath"
@@ -101,7 +102,7 @@ func (f *fixture) ints(file *safetensors.File, name string) []int64 {
 
 // images preprocesses the raw pictures of the main case.
 func (f *fixture) images() []*pixels.Patches {
-	var list []*pixels.Patches
+	var list []image.Image
 	for i := 0; f.inputs.Has(fmt.Sprintf("image.%d", i)); i++ {
 		raw, err := f.inputs.Tensor(fmt.Sprintf("image.%d", i))
 		if err != nil {
@@ -109,13 +110,13 @@ func (f *fixture) images() []*pixels.Patches {
 		}
 		img := pixels.NewRGB(raw.Shape[1], raw.Shape[0])
 		copy(img.Pix, raw.Data)
-		p, err := f.m.Pixels.Patches(img)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		list = append(list, p)
+		list = append(list, img)
 	}
-	return list
+	patches, err := f.m.Pictures(list)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return patches
 }
 
 // sequence builds the fixture's only row, with the labels as scored predictions.

@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -12,27 +13,38 @@ import (
 // kvCache holds one layer's post-rotary keys and values, [1, S, KV, D] each.
 type kvCache struct{ k, v []float32 }
 
-// Generate continues a prompt greedily for at most limit tokens and stops at the
-// end token, which is not returned. Every new token costs one pass over one
-// token: keys and values of earlier ones are kept. aq quantizes the input of every
-// linear; nil: none.
+// Generate continues a prompt greedily for at most limit tokens and stops at an
+// end token, which is not returned. aq quantizes the input of every linear; nil:
+// none.
 func (r *Runner) Generate(prompt *Sequence, limit int, aq *ActQuant) ([]int32, error) {
+	var out []int32
+	stop := append([]int32{r.Model.Config.EOSToken}, r.Model.Config.StopTokens...)
+	err := r.Continue(prompt, limit, aq, func(id int32, _ []float32) bool {
+		if slices.Contains(stop, id) {
+			return false
+		}
+		out = append(out, id)
+		return true
+	})
+	return out, err
+}
+
+// Continue continues a prompt greedily by at most limit tokens and hands each to
+// visit with the scores [vocab] that it was chosen by; it ends when visit returns
+// false. Every new token costs one pass over one token: keys and values of earlier
+// ones are kept.
+func (r *Runner) Continue(prompt *Sequence, limit int, aq *ActQuant, visit func(id int32, scores []float32) bool) error {
 	if prompt.Len() == 0 || len(prompt.Scored) > 0 {
-		return nil, fmt.Errorf("models: generation wants a prompt without answers; got %d tokens with %d scored", prompt.Len(), len(prompt.Scored))
+		return fmt.Errorf("models: generation wants a prompt without answers; got %d tokens with %d scored", prompt.Len(), len(prompt.Scored))
 	}
 	batches, err := r.Embed([]*Sequence{prompt})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b := batches[0]
-	size := Bucket(prompt.Len() + limit)
-	x, caches, err := r.prefill(b, size, aq)
+	x, caches, err := r.prefill(b, Bucket(prompt.Len()+limit), aq)
 	if err != nil {
-		return nil, err
-	}
-	embed, _, _, err := r.Model.ends()
-	if err != nil {
-		return nil, err
+		return err
 	}
 	next := int32(0) // the position after the prompt's largest
 	for _, axis := range prompt.Positions {
@@ -40,32 +52,34 @@ func (r *Runner) Generate(prompt *Sequence, limit int, aq *ActQuant) ([]int32, e
 			next = max(next, p+1)
 		}
 	}
-	var out []int32
 	row := prompt.Len() - 1
-	for len(out) < limit {
-		id, err := r.greedy(b, x, row)
-		if err != nil || id == r.Model.Config.EOSToken {
-			return out, err
+	for k := range limit {
+		id, scores, err := r.greedy(b, x, row)
+		if err != nil {
+			return err
 		}
-		out = append(out, id)
-		if len(out) == limit {
-			break
+		if !visit(id, scores) || k == limit-1 {
+			return nil
 		}
-		c := r.Model.Config.Text.Hidden
 		step := &Batch{B: 1, T: 1, Seqs: []*Sequence{{Positions: [3][]int32{{next}, {next}, {next}}}}}
-		if x, err = r.step(step, embed[int(id)*c:int(id+1)*c], prompt.Len()+len(out)-1, caches, aq); err != nil {
-			return nil, err
+		x = make([]float32, r.Model.Config.Text.Hidden)
+		if err := r.Model.embedRows([]int32{id}, x); err != nil {
+			return err
+		}
+		if x, err = r.step(step, x, prompt.Len()+k, caches, aq); err != nil {
+			return err
 		}
 		b, row, next = step, 0, next+1
 	}
-	return out, nil
+	return nil
 }
 
-// greedy is the most likely token at a row of x; the lowest id among equals.
-func (r *Runner) greedy(b *Batch, x []float32, row int) (int32, error) {
+// greedy is the most likely token at a row of x, the lowest id among equals, and
+// the scores of all.
+func (r *Runner) greedy(b *Batch, x []float32, row int) (int32, []float32, error) {
 	scores, err := r.logitsAt(b, x, []int32{int32(row)}, 1)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	best := 0
 	for i, v := range scores[0] {
@@ -73,7 +87,7 @@ func (r *Runner) greedy(b *Batch, x []float32, row int) (int32, error) {
 			best = i
 		}
 	}
-	return int32(best), nil
+	return int32(best), scores[0], nil
 }
 
 // prefill runs the prompt through all blocks and keeps its keys and values, with

@@ -92,9 +92,9 @@ func (q *nodeQueue) norm() normNode { return normNode{gain: q.next(), bias: q.ne
 func (q *nodeQueue) layer(t *TextConfig) layerNode {
 	return layerNode{
 		inputNorm: normNode{gain: q.next()},
-		q:         q.linear(t.QKVBias), k: q.linear(t.QKVBias), v: q.linear(t.QKVBias), o: q.linear(false),
+		q:         q.linear(t.QKVBias), k: q.linear(t.QKVBias), v: q.linear(t.QKVBias), o: q.linear(t.OutBias),
 		postNorm: normNode{gain: q.next()},
-		gate:     q.linear(false), up: q.linear(false), down: q.linear(false),
+		gate:     q.linear(t.MLPBias), up: q.linear(t.MLPBias), down: q.linear(t.MLPBias),
 	}
 }
 

@@ -58,7 +58,7 @@ func crossEntropy(logits, targets *node) *node {
 
 // headArgs are the weights of headNode.
 func (r *Runner) headArgs() ([]*tensors.Tensor, error) {
-	_, norm, head, err := r.Model.ends()
+	norm, head, err := r.Model.ends()
 	if err != nil {
 		return nil, err
 	}

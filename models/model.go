@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -28,8 +29,9 @@ type Model struct {
 
 // Load opens a folder in the Hugging Face layout: config.json,
 // model.safetensors (or shards with an index), tokenizer.json,
-// preprocessor_config.json and chat_template.json. Every tensor's presence and
-// shape is checked; values are read later.
+// preprocessor_config.json and chat_template.json. Every tensor's presence, type
+// and shape is checked; values are read later. A language model alone may lack
+// tokenizer.json: token streams need none.
 func Load(dir string) (*Model, error) {
 	c, err := LoadConfig(dir)
 	if err != nil {
@@ -76,109 +78,96 @@ func (m *Model) NumLayers() int { return m.Config.Text.Layers }
 // checkTensors compares the checkpoint's names and shapes with the config's.
 func (m *Model) checkTensors() error {
 	known := map[string]bool{}
-	for _, p := range paramShapes(m.Config) {
-		name, shape := hubName(p.Name), p.Shape
-		if part, ok := qkvPart(p.Name); ok {
-			shape = slices.Clone(shape)
-			shape[0] *= 3
-			if part > 0 {
-				continue
-			}
+	a := m.Config.arch()
+	for p := range paramShapes(m.Config) {
+		at := a.place(m.Config, p)
+		if at.part > 0 {
+			continue
 		}
-		stored := m.storedName(name)
+		stored := m.storedName(at.name)
 		t, err := m.file.Tensor(stored)
 		if err != nil {
 			return fmt.Errorf("models: %s: %w", m.Dir, err)
 		}
-		if !sameShape(name, t.Shape, shape) {
-			return fmt.Errorf("models: %s: tensor %s has shape %v; config.json asks for %v", m.Dir, stored, t.Shape, shape)
+		if !slices.Equal(t.Shape, at.shape) {
+			return fmt.Errorf("models: %s: tensor %s has shape %v; config.json asks for %v", m.Dir, stored, t.Shape, at.shape)
+		}
+		if !floats[t.DType] {
+			return fmt.Errorf("models: %s: tensor %s has type %s; expected F32, F16 or BF16", m.Dir, stored, t.DType)
 		}
 		known[stored] = true
 	}
 	for _, name := range m.file.Names() {
-		if !known[name] && !strings.HasSuffix(name, "rotary_emb.inv_freq") && !(m.Config.Text.TiedHead && name == "lm_head.weight") {
+		if !known[name] && !m.unused(name) {
 			return fmt.Errorf("models: %s: tensor %s is not part of a %s model with this config.json", m.Dir, name, m.Config.Family)
 		}
 	}
 	return nil
 }
 
-// sameShape compares shapes; the patch embedding is stored as a convolution
-// kernel [out, channels, time, height, width].
-func sameShape(name string, got, want []int) bool {
-	if name == "visual.patch_embed.proj.weight" && len(got) == 5 {
-		return got[0] == want[0] && got[1]*got[2]*got[3]*got[4] == want[1]
-	}
-	return slices.Equal(got, want)
+// floats are the element types of weights.
+var floats = map[string]bool{safetensors.F32: true, safetensors.F16: true, safetensors.BF16: true}
+
+// unused tells whether a tensor may lie in a checkpoint though nothing reads it:
+// tables that older releases stored, and the head where it is the embedding.
+func (m *Model) unused(name string) bool {
+	return strings.HasSuffix(name, "rotary_emb.inv_freq") || m.Config.Text.TiedHead && strings.HasSuffix(name, "lm_head.weight")
 }
 
-// qkvPart tells which third of a fused qkv a parameter stands for.
-func qkvPart(name string) (int, bool) {
-	if !strings.HasPrefix(name, "visual.blocks.") {
-		return 0, false
-	}
-	for i, part := range []string{".attn.q.", ".attn.k.", ".attn.v."} {
-		if strings.Contains(name, part) {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
-// hubName is the checkpoint's name of a parameter.
-func hubName(name string) string {
-	if part, ok := qkvPart(name); ok {
-		return strings.Replace(name, []string{".attn.q.", ".attn.k.", ".attn.v."}[part], ".attn.qkv.", 1)
-	}
-	return name
-}
-
-// storedName finds the prefix under which a checkpoint keeps a tensor: releases
-// of the library wrote "model.", "language_model.model." or
-// "model.language_model.", and "visual." or "model.visual.".
+// storedName finds the name under which the checkpoint keeps a tensor: releases of
+// the library wrote other prefixes.
 func (m *Model) storedName(name string) string {
 	if m.file.Has(name) {
 		return name
 	}
-	var others []string
-	if rest, ok := strings.CutPrefix(name, "model."); ok {
-		others = []string{"model.language_model." + rest, "language_model.model." + rest}
-	} else if name == "lm_head.weight" {
-		others = []string{"language_model.lm_head.weight"}
-	} else {
-		others = []string{"model." + name}
-	}
-	for _, o := range others {
-		if m.file.Has(o) {
-			return o
+	for _, a := range m.Config.arch().aliases() {
+		rest, ok := strings.CutPrefix(name, a.from)
+		if !ok {
+			continue
+		}
+		for _, prefix := range a.to {
+			if m.file.Has(prefix + rest) {
+				return prefix + rest
+			}
 		}
 	}
 	return name
+}
+
+// tensor reads a tensor of the checkpoint as float32 and refuses NaN and Inf.
+func (m *Model) tensor(name string) ([]float32, error) {
+	t, err := m.file.Tensor(m.storedName(name))
+	if err != nil {
+		return nil, fmt.Errorf("models: %s: %w", m.Dir, err)
+	}
+	values, err := t.Float32s()
+	if err != nil {
+		return nil, fmt.Errorf("models: %s: %w", m.Dir, err)
+	}
+	return values, m.checkFinite(t.Name, values)
+}
+
+func (m *Model) checkFinite(name string, values []float32) error {
+	for i, v := range values {
+		if v != v || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("models: %s: tensor %s holds %v at index %d; expected finite numbers", m.Dir, name, v, i)
+		}
+	}
+	return nil
 }
 
 // fill reads the listed parameters from the checkpoint.
 func (m *Model) fill(params []Param) error {
 	for _, p := range params {
-		t, err := m.file.Tensor(m.storedName(hubName(p.Name)))
+		at := m.Config.arch().place(m.Config, p)
+		values, err := m.tensor(at.name)
 		if err != nil {
 			return err
 		}
-		values, err := t.Float32s()
-		if err != nil {
-			return err
+		if len(values) != at.parts*len(p.Data) {
+			return fmt.Errorf("models: tensor %s has %d values; expected %d", at.name, len(values), at.parts*len(p.Data))
 		}
-		if part, ok := qkvPart(p.Name); ok {
-			values = values[part*len(p.Data) : (part+1)*len(p.Data)]
-		}
-		if len(values) != len(p.Data) {
-			return fmt.Errorf("models: tensor %s has %d values; expected %d", p.Name, len(values), len(p.Data))
-		}
-		for i, v := range values {
-			if v != v || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("models: %s: tensor %s holds %v at index %d; expected finite numbers", m.Dir, p.Name, v, i)
-			}
-		}
-		copy(p.Data, values)
+		copy(p.Data, values[at.part*len(p.Data):])
 	}
 	return nil
 }
@@ -194,49 +183,87 @@ func (m *Model) Layer(i int) (*Layer, error) {
 	case m.weights != nil:
 		return m.weights.Layers[i], nil
 	}
-	l := newLayer(&m.Config.Text, i)
+	l := maker{}.layer(&m.Config.Text, i)
 	return l, m.fill(l.Params())
 }
 
-// VisionWeights returns the vision tower's weights.
+// VisionWeights returns the vision tower's weights; nil for a language model alone.
 func (m *Model) VisionWeights() (*VisionWeights, error) {
-	if m.weights != nil {
+	t := m.Config.tower()
+	switch {
+	case t == nil:
+		return nil, nil
+	case m.weights != nil:
 		return m.weights.Vision, nil
 	}
-	v := newVision(&m.Config.Vision, m.Config.Text.Hidden)
-	return v, m.fill(v.params())
+	v := t.alloc(maker{})
+	return v, m.fill(t.params(v))
 }
 
-// ends returns the embedding, the final norm and the head (the embedding where
-// tied).
-func (m *Model) ends() (embed, norm, head []float32, err error) {
+// embedRows copies the embeddings of tokens to dst, row by row, reading no others.
+func (m *Model) embedRows(ids []int32, dst []float32) error {
+	t := &m.Config.Text
+	for _, id := range ids {
+		if id < 0 || int(id) >= t.Vocab {
+			return fmt.Errorf("token id %d; the vocabulary has %d", id, t.Vocab)
+		}
+	}
+	c := t.Hidden
+	if m.weights != nil {
+		for i, id := range ids {
+			copy(dst[i*c:(i+1)*c], m.weights.Embed[int(id)*c:])
+		}
+		return nil
+	}
+	name := m.storedName(m.Config.arch().place(m.Config, Param{Name: "model.embed_tokens.weight"}).name)
+	table, err := m.file.Tensor(name)
+	if err != nil {
+		return err
+	}
+	size := len(table.Data) / t.Vocab
+	for i, id := range ids {
+		row := safetensors.Tensor{Name: name, DType: table.DType, Shape: []int{c}, Data: table.Data[int(id)*size : (int(id)+1)*size]}
+		values, err := row.Float32s()
+		if err != nil {
+			return err
+		}
+		if err := m.checkFinite(name, values); err != nil {
+			return err
+		}
+		copy(dst[i*c:(i+1)*c], values)
+	}
+	return nil
+}
+
+// ends returns the final norm and the head (the embedding where tied).
+func (m *Model) ends() (norm, head []float32, err error) {
 	if m.weights != nil {
 		head = m.weights.Head
 		if head == nil {
 			head = m.weights.Embed
 		}
-		return m.weights.Embed, m.weights.FinalNorm, head, nil
+		return m.weights.FinalNorm, head, nil
 	}
 	t := &m.Config.Text
-	embed, norm = make([]float32, t.Vocab*t.Hidden), make([]float32, t.Hidden)
-	list := []Param{{Name: "model.embed_tokens.weight", Data: embed}, {Name: "model.norm.weight", Data: norm}}
-	head = embed
-	if !t.TiedHead {
-		head = make([]float32, t.Vocab*t.Hidden)
-		list = append(list, Param{Name: "lm_head.weight", Data: head})
+	norm, head = make([]float32, t.Hidden), make([]float32, t.Vocab*t.Hidden)
+	name := "lm_head.weight"
+	if t.TiedHead {
+		name = "model.embed_tokens.weight"
 	}
-	return embed, norm, head, m.fill(list)
+	return norm, head, m.fill([]Param{{Name: "model.norm.weight", Data: norm}, {Name: name, Data: head}})
 }
 
 // Weights reads the whole model into memory.
 func (m *Model) Weights() (*Weights, error) {
-	w := &Weights{}
-	var err error
-	if w.Embed, w.FinalNorm, w.Head, err = m.ends(); err != nil {
-		return nil, err
+	if m.weights != nil && m.layers == nil {
+		return m.weights, nil
 	}
-	if m.Config.Text.TiedHead {
-		w.Head = nil
+	w := maker{}.ends(m.Config)
+	if m.weights != nil {
+		*w = *m.weights
+		w.Layers = nil
+	} else if err := m.fill(w.Params(m.Config)); err != nil {
+		return nil, err
 	}
 	for i := range m.NumLayers() {
 		l, err := m.Layer(i)
@@ -245,21 +272,69 @@ func (m *Model) Weights() (*Weights, error) {
 		}
 		w.Layers = append(w.Layers, l)
 	}
-	w.Vision, err = m.VisionWeights()
-	return w, err
+	return w, nil
+}
+
+// stored yields the model's tensors under the checkpoint's names and with its
+// shapes, sorted by name, one at a time; the parts of a fused tensor are joined.
+func (m *Model) stored() iter.Seq2[Param, error] {
+	return func(yield func(Param, error) bool) {
+		memory := m.inMemory()
+		var list []place
+		parts := map[string][][]float32{}
+		for p := range paramShapes(m.Config) {
+			at := m.Config.arch().place(m.Config, p)
+			if at.part == 0 {
+				list = append(list, at)
+			}
+			if data, ok := memory[p.Name]; ok {
+				parts[at.name] = append(parts[at.name], data)
+			}
+		}
+		slices.SortFunc(list, func(a, b place) int { return strings.Compare(a.name, b.name) })
+		for _, at := range list {
+			p := Param{Name: at.name, Shape: at.shape}
+			var err error
+			switch held := parts[at.name]; len(held) {
+			case 0:
+				p.Data, err = m.tensor(at.name)
+			case 1:
+				p.Data = held[0]
+			default:
+				p.Data = slices.Concat(held...)
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// inMemory lists the parameters that are not read from the checkpoint.
+func (m *Model) inMemory() map[string][]float32 {
+	held := map[string][]float32{}
+	if m.weights != nil {
+		for _, p := range m.weights.Params(m.Config) {
+			held[p.Name] = p.Data
+		}
+	}
+	for _, l := range m.layers {
+		for _, p := range l.Params() {
+			held[p.Name] = p.Data
+		}
+	}
+	return held
 }
 
 // Hash is the SHA-256 over names, shapes and float32 bytes of all weights in
 // name order: equal hashes mean the identical model, in whatever type it is
-// stored.
+// stored. One tensor at a time is in memory.
 func (m *Model) Hash() (string, error) {
-	w, err := m.Weights()
-	if err != nil {
-		return "", err
-	}
-	params := hubParams(w, m.Config)
 	h := sha256.New()
-	for _, p := range params {
+	for p, err := range m.stored() {
+		if err != nil {
+			return "", err
+		}
 		fmt.Fprintf(h, "%s %v\n", p.Name, p.Shape)
 		buf := make([]byte, 4*len(p.Data))
 		for i, v := range p.Data {
@@ -270,45 +345,17 @@ func (m *Model) Hash() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// hubParams lists w's parameters under the checkpoint's names and shapes, sorted
-// by name; fused tensors are joined.
-func hubParams(w *Weights, c *Config) []Param {
-	var list []Param
-	at := map[string]int{}
-	for _, p := range w.Params(c) {
-		name := hubName(p.Name)
-		if i, ok := at[name]; ok { // the next third of a fused qkv
-			list[i].Data = append(list[i].Data, p.Data...)
-			list[i].Shape[0] += p.Shape[0]
-			continue
-		}
-		if name != p.Name {
-			p.Data = slices.Clone(p.Data)
-		}
-		p.Shape = slices.Clone(p.Shape)
-		if v := &c.Vision; name == "visual.patch_embed.proj.weight" {
-			p.Shape = []int{v.Hidden, v.Channels, v.TemporalPatch, v.PatchSize, v.PatchSize}
-		}
-		at[name] = len(list)
-		p.Name = name
-		list = append(list, p)
-	}
-	slices.SortFunc(list, func(a, b Param) int { return strings.Compare(a.Name, b.Name) })
-	return list
-}
-
 // Save writes the model as a folder in the Hugging Face layout. dtype is F32,
-// F16 or BF16.
+// F16 or BF16. The whole model is in memory in that type.
 func (m *Model) Save(dir, dtype string) error {
-	w, err := m.Weights()
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	var list []safetensors.Tensor
-	for _, p := range hubParams(w, m.Config) {
+	for p, err := range m.stored() {
+		if err != nil {
+			return err
+		}
 		t, err := safetensors.FromFloat32As(p.Name, dtype, p.Shape, p.Data)
 		if err != nil {
 			return err

@@ -5,13 +5,16 @@ import "math"
 // textRotary fills the rotary tables of M-RoPE for the positions (time, height,
 // width) of n tokens: cos and sin, [n, headDim] each. MRopeSection assigns
 // the first frequencies to time, the next to height, the rest to width; the second
-// half of a head repeats the first (Qwen2-VL, arXiv:2409.12191, section 2.1).
+// half of a head repeats the first (Qwen2-VL, arXiv:2409.12191, section 2.1). An
+// empty MRopeSection leaves all frequencies to the first axis.
 func textRotary(t *TextConfig, positions [3][]int32, cos, sin []float32) {
 	half := t.HeadDim / 2
-	axis := make([]int, 0, half)
+	axis := make([]int, half)
+	j := 0
 	for a, n := range t.MRopeSection {
 		for range n {
-			axis = append(axis, a)
+			axis[j] = a
+			j++
 		}
 	}
 	for i := range positions[0] {

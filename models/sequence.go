@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -52,90 +52,143 @@ type Turn struct{ Question, Answer string }
 
 // Processor turns pictures and text into sequences.
 type Processor struct {
-	Config    *Config
+	Config *Config
+	// Tokenizer is nil where the folder has none: the model takes token streams.
 	Tokenizer *tokenizer.Tokenizer
-	Pixels    *pixels.Config
+	// Pixels prepares pictures; nil for a language model alone.
+	Pixels pixels.Processor
 	// System is the system message that the chat template puts first; empty
 	// where it has none.
 	System string
+
+	noText error // why the folder's tokenizer or template can't be used
 }
 
-// defaultSystem is the message that Qwen2-VL's released template inserts.
-const defaultSystem = "You are a helpful assistant."
+// text reports why text can't be tokenized.
+func (p *Processor) text() error {
+	switch {
+	case p.noText != nil:
+		return p.noText
+	case p.Tokenizer == nil:
+		return errors.New("models: the model has no tokenizer.json: it takes token streams, not text; put the tokenizer.json of the model into its folder")
+	}
+	return nil
+}
 
 // loadProcessor reads the tokenizer, the image processor and the chat template
 // of a folder in the Hugging Face layout.
 func loadProcessor(dir string, c *Config) (*Processor, error) {
 	p := &Processor{Config: c}
+	a := c.arch()
 	var err error
-	if p.Tokenizer, err = tokenizer.Load(filepath.Join(dir, "tokenizer.json")); err != nil {
+	if p.Pixels, err = a.loadPixels(dir, c); err != nil {
 		return nil, err
 	}
-	if p.Tokenizer.Size() > c.Text.Vocab {
-		return nil, fmt.Errorf("models: %s: tokenizer.json has %d tokens, config.json a vocab_size of %d", dir, p.Tokenizer.Size(), c.Text.Vocab)
-	}
-	if p.Pixels, err = pixels.LoadConfig(filepath.Join(dir, "preprocessor_config.json")); err != nil {
+	if err := p.loadTokenizer(dir); err != nil {
 		return nil, err
 	}
-	if p.Pixels.PatchSize != c.Vision.PatchSize || p.Pixels.MergeSize != c.Vision.Merge || p.Pixels.TemporalPatchSize != c.Vision.TemporalPatch {
-		return nil, fmt.Errorf("models: %s: preprocessor_config.json (patch %d×%d, merge %d) and config.json (patch %d×%d, merge %d) differ", dir,
-			p.Pixels.TemporalPatchSize, p.Pixels.PatchSize, p.Pixels.MergeSize, c.Vision.TemporalPatch, c.Vision.PatchSize, c.Vision.Merge)
+	template, err := readTemplate(dir)
+	if err != nil {
+		return nil, err
 	}
-	template, err := os.ReadFile(filepath.Join(dir, "chat_template.json"))
-	if err == nil && strings.Contains(string(template), defaultSystem) {
+	d := a.dialect()
+	if err := d.recognize(template); err != nil {
+		p.noText = fmt.Errorf("models: %s: %w", dir, err)
+	}
+	if strings.Contains(template, defaultSystem) {
 		p.System = defaultSystem
 	}
 	return p, nil
 }
 
+// loadTokenizer reads tokenizer.json. A language model alone runs on token streams
+// where there is none, or one of a kind that isn't supported.
+func (p *Processor) loadTokenizer(dir string) error {
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	switch {
+	case err != nil && p.Pixels != nil:
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		p.noText = err
+		return nil
+	}
+	if tok.Size() > p.Config.Text.Vocab {
+		return fmt.Errorf("models: %s: tokenizer.json has %d tokens, config.json a vocab_size of %d", dir, tok.Size(), p.Config.Text.Vocab)
+	}
+	p.Tokenizer = tok
+	return nil
+}
+
 // sequenceBuilder appends text and pictures to a sequence.
 type sequenceBuilder struct {
-	p      *Processor
-	s      *Sequence
-	branch int32
-	next   int32 // the next position
-	images []image.Image
+	p       *Processor
+	d       dialect
+	s       *Sequence
+	branch  int32
+	next    int32  // the next position
+	pending string // text not tokenized yet: what stands together is split together
 }
 
 // open begins a sequence with the pictures and whatever text stands in front of
 // the question.
 func (p *Processor) open(images []image.Image) (*sequenceBuilder, error) {
-	b := &sequenceBuilder{p: p, s: &Sequence{}}
-	text := ""
-	if p.System != "" {
-		text = "<|im_start|>system\n" + p.System + "<|im_end|>\n"
+	if err := p.text(); err != nil {
+		return nil, err
 	}
-	b.text(text + "<|im_start|>user\n")
-	for _, img := range images {
-		b.text("<|vision_start|>")
-		if err := b.image(img); err != nil {
-			return nil, err
-		}
-		b.text("<|vision_end|>")
+	b := &sequenceBuilder{p: p, d: p.Config.arch().dialect(), s: &Sequence{}}
+	pictures, err := p.Pictures(images)
+	if err != nil {
+		return nil, err
+	}
+	if p.System != "" && b.d.system != nil {
+		b.text(b.d.system(p.System))
+	}
+	b.text(b.d.head)
+	for _, picture := range pictures {
+		b.text(b.d.before)
+		b.picture(picture)
+		b.text(b.d.after)
 	}
 	return b, nil
 }
 
-func (b *sequenceBuilder) text(text string) {
-	ids := b.p.Tokenizer.Encode(text)
+// Pictures prepares the pictures of one prompt for the vision tower.
+func (p *Processor) Pictures(images []image.Image) ([]*pixels.Patches, error) {
+	if len(images) == 0 {
+		return nil, nil
+	}
+	if p.Pixels == nil {
+		return nil, fmt.Errorf("models: %d pictures for a %s language model, which reads none", len(images), p.Config.Family)
+	}
+	list, err := p.Pixels.Process(images)
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	return list, nil
+}
+
+func (b *sequenceBuilder) text(text string) { b.pending += text }
+
+// flush tokenizes the text that waits.
+func (b *sequenceBuilder) flush() {
+	ids := b.p.Tokenizer.Encode(b.pending)
+	b.pending = ""
 	b.next = appendText(&b.s.Positions, b.next, len(ids))
 	b.append(ids, Other)
 }
 
-func (b *sequenceBuilder) image(img image.Image) error {
-	patches, err := b.p.Pixels.Patches(img)
-	if err != nil {
-		return fmt.Errorf("models: picture %d: %w", len(b.s.Images)+1, err)
-	}
-	merge := b.p.Config.Vision.Merge
-	ids := make([]int32, patches.N/(merge*merge))
+func (b *sequenceBuilder) picture(p *pixels.Patches) {
+	b.flush()
+	t := b.p.Config.tower()
+	ids := make([]int32, t.tokens(p))
 	for i := range ids {
 		ids[i] = b.p.Config.ImageToken
 	}
-	b.next = appendImage(&b.s.Positions, b.next, patches.GridTHW, merge)
+	b.next = t.positions(&b.s.Positions, b.next, p)
 	b.append(ids, Vision)
-	b.s.Images = append(b.s.Images, patches)
-	return nil
+	b.s.Images = append(b.s.Images, p)
 }
 
 func (b *sequenceBuilder) append(ids []int32, m Modality) {
@@ -149,7 +202,13 @@ func (b *sequenceBuilder) append(ids []int32, m Modality) {
 // answer appends a scored answer with its end token; the position before it
 // predicts the first token.
 func (b *sequenceBuilder) answer(text string) {
-	ids := append(b.p.Tokenizer.Encode(text), b.p.Tokenizer.Encode("<|im_end|>")...)
+	b.flush()
+	ids := b.p.Tokenizer.Encode(text)
+	if b.d.stop != "" {
+		ids = append(ids, b.p.Tokenizer.Encode(b.d.stop)...)
+	} else if eos := b.p.Config.EOSToken; eos >= 0 {
+		ids = append(ids, eos)
+	}
 	pos := int32(b.s.Len() - 1)
 	if b.branch > 0 { // the shared prefix ends before the branch's first token
 		for pos >= 0 && b.s.Branch[pos] != 0 && b.s.Branch[pos] != b.branch {
@@ -166,10 +225,9 @@ func (b *sequenceBuilder) answer(text string) {
 	}
 }
 
-const endOfQuestion = "<|im_end|>\n<|im_start|>assistant\n"
-
 // Prompt builds the sequence of a question after its pictures, as the chat
-// template of the family writes it. Each answer is scored with its end token;
+// template of the family writes it; a language model alone continues the text as
+// it stands. Each answer is scored with its end token;
 // with several, they are branches 1, 2, … behind the shared prompt. Without answers
 // nothing is scored: the prompt ends where the model's reply begins.
 func (p *Processor) Prompt(images []image.Image, question string, answers ...string) (*Sequence, error) {
@@ -177,7 +235,8 @@ func (p *Processor) Prompt(images []image.Image, question string, answers ...str
 	if err != nil {
 		return nil, err
 	}
-	b.text(question + endOfQuestion)
+	b.text(b.d.ask + question + b.d.end)
+	b.flush()
 	start := b.next
 	for i, a := range answers {
 		if len(answers) > 1 {
@@ -198,10 +257,11 @@ func (p *Processor) Dialog(images []image.Image, turns []Turn) (*Sequence, error
 	if err != nil {
 		return nil, err
 	}
+	b.flush()
 	start := b.next
 	for i, t := range turns {
 		b.branch, b.next = int32(i+1), start
-		b.text(t.Question + endOfQuestion)
+		b.text(b.d.ask + t.Question + b.d.end)
 		b.answer(t.Answer)
 	}
 	return b.s, b.check()
@@ -215,7 +275,7 @@ func (b *sequenceBuilder) check() error {
 	}
 	images := 0
 	for _, id := range b.s.IDs {
-		if id == b.p.Config.ImageToken {
+		if id >= 0 && id == b.p.Config.ImageToken {
 			images++
 		}
 	}
@@ -246,11 +306,11 @@ func TextSequence(ids []int32) *Sequence {
 // already expanded; nothing is scored. images are the pictures in reading order.
 func (p *Processor) FromIDs(ids []int32, images []*pixels.Patches) (*Sequence, error) {
 	s := &Sequence{IDs: ids, Modality: make([]Modality, len(ids)), Branch: make([]int32, len(ids)), Images: images}
-	merge := p.Config.Vision.Merge
+	t := p.Config.tower()
 	var next int32
 	k := 0 // pictures placed
 	for i := 0; i < len(ids); {
-		if ids[i] != p.Config.ImageToken {
+		if t == nil || ids[i] != p.Config.ImageToken {
 			next = appendText(&s.Positions, next, 1)
 			i++
 			continue
@@ -258,14 +318,14 @@ func (p *Processor) FromIDs(ids []int32, images []*pixels.Patches) (*Sequence, e
 		if k == len(images) {
 			return nil, fmt.Errorf("models: picture tokens at %d but only %d pictures", i, len(images))
 		}
-		n := images[k].N / (merge * merge)
+		n := t.tokens(images[k])
 		for j := range n {
 			if i+j >= len(ids) || ids[i+j] != p.Config.ImageToken {
 				return nil, fmt.Errorf("models: picture %d needs %d picture tokens at %d; the prompt has %d", k+1, n, i, j)
 			}
 			s.Modality[i+j] = Vision
 		}
-		next = appendImage(&s.Positions, next, images[k].GridTHW, merge)
+		next = t.positions(&s.Positions, next, images[k])
 		i, k = i+n, k+1
 	}
 	if k < len(images) {

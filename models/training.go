@@ -24,7 +24,7 @@ func (m *Model) NewTrainingBatch(seqs []*Sequence, t, scored int) (*TrainingBatc
 		case s.Len() > t:
 			return nil, fmt.Errorf("models: training sequence %d has %d tokens; the batch has room for %d", i, s.Len(), t)
 		case len(s.Images) != 1 || s.Images[0].GridTHW != seqs[0].Images[0].GridTHW:
-			return nil, fmt.Errorf("models: training sequence %d: expected one picture of the batch's grid %v", i, seqs[0].Images[0].GridTHW)
+			return nil, fmt.Errorf("models: training sequence %d: expected one picture of the batch's grid", i)
 		}
 		patches = append(patches, s.Images[0].Values...)
 	}
@@ -40,17 +40,17 @@ func (m *Model) NewTrainingBatch(seqs []*Sequence, t, scored int) (*TrainingBatc
 	}
 	rows, targets = append(rows, make([]int32, scored-n)...), append(targets, make([]int32, scored-n)...)
 	image := seqs[0].Images[0]
-	cos, sin := visionTables(&m.Config.Vision, image.GridTHW)
-	merged := image.N / (m.Config.Vision.Merge * m.Config.Vision.Merge)
-	ids := m.tableRows(seqs, t, merged)
-	return &TrainingBatch{Scored: n, args: []*tensors.Tensor{
+	tower := m.Config.tower()
+	ids := m.tableRows(seqs, t, tower.tokens(image))
+	args := []*tensors.Tensor{
 		b.cos, b.sin, b.mask,
-		array(patches, len(seqs), image.N, image.Dim), cos, sin,
 		tensors.FromFlatDataAndDimensions(ids, len(seqs)*t),
 		tensors.FromFlatDataAndDimensions(rows, scored),
 		tensors.FromFlatDataAndDimensions(targets, scored),
 		array(weights, scored),
-	}}, nil
+		array(patches, len(seqs), image.N, image.Dim),
+	}
+	return &TrainingBatch{Scored: n, args: append(args, tower.geometry(image.GridTHW)...)}, nil
 }
 
 // tableRows gives each token its row in the table [embedding; image features].
@@ -74,13 +74,13 @@ func (m *Model) tableRows(seqs []*Sequence, t, merged int) []int32 {
 // and the gradient of every parameter in the order of [Weights.Params].
 func (r *Runner) LossAndGradients(b *TrainingBatch, w *Weights) (loss float64, right int, grads [][]float32, err error) {
 	c := r.Model.Config
-	args := append(append([]*tensors.Tensor{}, b.args...), paramArrays(w.Params(c))...)
+	list := w.Params(c)
+	args := append(append([]*tensors.Tensor{}, b.args...), paramArrays(list)...)
 	out, err := r.call("train", func(in []*node) []*node {
-		g, q := takeGeometry(in)
-		patches, cos, sin := q.next(), q.next(), q.next()
-		ids, rows, targets, weights := q.next(), q.next(), q.next(), q.next()
-		params := []*node(q)
-		logits := modelLogits(c, g, q, patches, cos, sin, ids, rows)
+		params := in[len(in)-len(list):]
+		g, q := takeGeometry(in[:len(in)-len(list)])
+		ids, rows, targets, weights, patches := q.next(), q.next(), q.next(), q.next(), q.next()
+		logits := modelLogits(c, g, params, patches, q, ids, rows)
 		loss := graph.ReduceAllSum(graph.Mul(crossEntropy(logits, targets), weights))
 		best := graph.ArgMax(logits, -1)
 		hit := graph.ConvertDType(graph.Equal(best, targets), float32Type)
@@ -96,7 +96,7 @@ func (r *Runner) LossAndGradients(b *TrainingBatch, w *Weights) (loss float64, r
 
 // modelLogits is the whole model: pictures and tokens to the scores at the
 // given places. q holds the weights in the order of [Weights.Params].
-func modelLogits(c *Config, g geometry, q nodeQueue, patches, cos, sin, ids, rows *node) *node {
+func modelLogits(c *Config, g geometry, q nodeQueue, patches *node, grid []*node, ids, rows *node) *node {
 	t := &c.Text
 	embed := q.next()
 	layers := make([]layerNode, t.Layers)
@@ -107,7 +107,7 @@ func modelLogits(c *Config, g geometry, q nodeQueue, patches, cos, sin, ids, row
 	if !t.TiedHead {
 		h.head.w = q.next()
 	}
-	features := q.vision(&c.Vision).features(&c.Vision, patches, cos, sin)
+	features := c.tower().graph(&q, patches, grid).rows
 	dims := features.Shape().Dimensions
 	table := graph.Concatenate([]*node{embed, graph.Reshape(features, dims[0]*dims[1], dims[2])}, 0)
 	x := graph.Gather(table, graph.ExpandAxes(ids, 1))
