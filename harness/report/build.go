@@ -9,7 +9,9 @@ import (
 	_ "image/png" // pictures of token maps
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
@@ -22,10 +24,12 @@ import (
 // artifact is missing or broken is named in the report. Records that cannot be
 // read are an error that names the line, and leave the folder as it was.
 func Build(dir string) error {
-	dir = filepath.Clean(dir)
 	records, err := harness.ReadRun(dir)
 	if err != nil {
 		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return fmt.Errorf("report: %w", err)
 	}
 	r, err := newRun(records, dir)
 	if err != nil {
@@ -109,16 +113,9 @@ func (s *sheet) encode() ([]byte, error) {
 
 // figures draws everything that can be drawn; the rest is left out by name.
 func (r *run) figures(comparisons []*comparison) (overview []*picture, inside []*chapter) {
+	var jobs []*job
 	keep := func(list *[]*picture, what string, f *display.Figure, err error) {
-		var p *picture
-		if err == nil {
-			p, err = render(f)
-		}
-		if err != nil {
-			r.leaveOut(what, "", err)
-			return
-		}
-		*list = append(*list, p)
+		jobs = append(jobs, &job{list: list, what: what, figure: f, err: err})
 	}
 	f, err := r.accuracyKept(comparisons)
 	keep(&overview, "the figure of accuracy kept", f, err)
@@ -136,11 +133,46 @@ func (r *run) figures(comparisons []*comparison) (overview []*picture, inside []
 			f, err := r.errorGrowth(traces)
 			keep(&ch.pictures, "error growth at "+r.settingName(st), f, err)
 		}
-		if len(ch.pictures) > 0 {
-			inside = append(inside, ch)
+		inside = append(inside, ch)
+	}
+	renderAll(jobs)
+	for _, j := range jobs {
+		if j.err != nil {
+			r.leaveOut(j.what, "", j.err)
+			continue
+		}
+		*j.list = append(*j.list, j.picture)
+	}
+	return overview, slices.DeleteFunc(inside, func(ch *chapter) bool { return len(ch.pictures) == 0 })
+}
+
+// job is a figure to be rendered and the list that waits for it.
+type job struct {
+	list    *[]*picture
+	what    string // for the report, where it fails
+	figure  *display.Figure
+	picture *picture
+	err     error
+}
+
+// renderAll renders figures side by side: a grid has dozens.
+func renderAll(jobs []*job) {
+	todo := make(chan *job)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for j := range todo {
+				j.picture, j.err = render(j.figure)
+			}
+		})
+	}
+	for _, j := range jobs {
+		if j.err == nil {
+			todo <- j
 		}
 	}
-	return overview, inside
+	close(todo)
+	wg.Wait()
 }
 
 // traces reads what can be read of a score's traces.

@@ -108,7 +108,7 @@ func (r *run) measure(c *comparison) error {
 				continue
 			}
 			first, second = append(first, r.answers[ra.Cell()]), append(second, r.answers[rb.Cell()])
-			identical = identical && ra.WeightsSHA256 != "" && ra.WeightsSHA256 == rb.WeightsSHA256
+			identical = identical && ra.WeightsSHA256 != "" && ra.WeightsSHA256 == rb.WeightsSHA256 && ra.Metrics == rb.Metrics
 			c.n = ra.N
 		}
 	}

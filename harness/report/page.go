@@ -77,14 +77,17 @@ func (r *run) addInside(p *page, inside []*chapter) {
 	}
 }
 
+// mostUnfolded is how many events are shown without being asked for.
+const mostUnfolded = 8
+
 // addTrouble lists failed cells, events and what was left out.
 func (r *run) addTrouble(p *page, sheets *sheets) {
 	if t := r.failedTable(); len(t.Rows) > 0 {
 		p.add(heading{"Failed cells"}, t)
 	}
 	p.add(heading{"Events"})
-	if len(sheets.events.show.Rows) > 0 {
-		p.add(sheets.events.show)
+	if n := len(sheets.events.show.Rows); n > 0 {
+		p.add(foldStart{count(n, "event"), n <= mostUnfolded}, sheets.events.show, foldEnd{})
 	} else {
 		p.add(prose{"Everything went as planned: no fallback was taken and nothing stored had to be computed again."})
 	}
@@ -111,7 +114,7 @@ func (r *run) addExperiment(p *page) {
 	}
 	p.add(prose{"To run it again, with the specification as this folder has it in " + harness.SpecFile + ", from the checkout:"},
 		code{"sh", "./tlq ablate FOLDER/" + harness.SpecFile + "\n./tlq report FOLDER    # only tables, figures and this page"},
-		code{"json", string(data)})
+		foldStart{"Specification", false}, code{"json", string(data)}, foldEnd{})
 }
 
 // methodTable says what the methods are.

@@ -151,7 +151,11 @@ func (r *run) readSpec() *harness.Spec {
 // leaveOut notes that something is not in the report. The reason names no
 // folder: a run says the same wherever it lies.
 func (r *run) leaveOut(what, file string, err error) {
-	reason := strings.ReplaceAll(err.Error(), r.dir+string(filepath.Separator), "")
+	reason := err.Error()
+	if r.dir != "" {
+		reason = strings.ReplaceAll(reason, r.dir+string(filepath.Separator), "")
+		reason = strings.ReplaceAll(reason, r.dir, "the run's folder")
+	}
 	switch {
 	case file == "":
 	case errors.Is(err, fs.ErrNotExist):

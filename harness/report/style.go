@@ -130,22 +130,53 @@ func (d *drawing) Draw(w io.Writer, format string) error {
 		}
 		return png.Encode(w, c.Image())
 	case "svg":
-		c := vgsvg.New(d.width, d.height)
+		c := &svgCanvas{Canvas: vgsvg.New(d.width, d.height)}
 		dc := draw.New(c)
 		fill(dc, dc.Rectangle, white)
 		if err := d.paint(dc); err != nil {
 			return err
 		}
-		var b bytes.Buffer
-		if _, err := c.WriteTo(&b); err != nil {
-			return err
-		}
-		// Liberation Sans has the widths of Arial and Helvetica: where it isn't
-		// installed the text still fits.
-		_, err := w.Write(bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif")))
-		return err
+		return c.write(w)
 	}
 	return fmt.Errorf("report: format %q: expected png or svg", format)
+}
+
+// svgCanvas is a vgsvg canvas whose text keeps its width in any font: fonts are
+// not embedded, and a reader may lack ours.
+type svgCanvas struct {
+	*vgsvg.Canvas
+	widths []vg.Length // of each text, in order
+}
+
+// FillString implements vg.Canvas.
+func (c *svgCanvas) FillString(face font.Face, pt vg.Point, s string) {
+	c.widths = append(c.widths, face.Width(s))
+	c.Canvas.FillString(face, pt, s)
+}
+
+// write writes the file. Liberation Sans has the widths of Arial and Helvetica;
+// any other font is stretched or squeezed to them.
+func (c *svgCanvas) write(w io.Writer) error {
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return err
+	}
+	out := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
+	parts := bytes.Split(out, []byte("<text "))
+	if len(parts) != len(c.widths)+1 {
+		return fmt.Errorf("report: SVG with %d texts of %d", len(parts)-1, len(c.widths))
+	}
+	for i, part := range parts {
+		if i > 0 {
+			if _, err := fmt.Fprintf(w, `<text textLength="%.4g" lengthAdjust="spacingAndGlyphs" `, c.widths[i-1].Points()); err != nil {
+				return err
+			}
+		}
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func fill(c draw.Canvas, r vg.Rectangle, col color.Color) {

@@ -20,7 +20,7 @@ func Summary(records []harness.Record) (*display.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.summary(), nil
+	return r.summarySheet().show, nil
 }
 
 // sheet is a table for people beside the same table for programs.
@@ -30,7 +30,17 @@ type sheet struct {
 	csv  [][]string // with a heading row; every digit
 }
 
-func (r *run) summary() *display.Table { return r.summarySheet().show }
+// oneModel takes the first column, the model's name, out of a table of a run
+// with one model.
+func (r *run) oneModel(t *display.Table) {
+	if len(r.models) != 1 {
+		return
+	}
+	t.Columns = t.Columns[1:]
+	for i := range t.Rows {
+		t.Rows[i] = t.Rows[i][1:]
+	}
+}
 
 func (r *run) summarySheet() *sheet {
 	s := &sheet{name: "summary", show: &display.Table{
@@ -55,6 +65,10 @@ func (r *run) summarySheet() *sheet {
 			}
 		}
 	}
+	if len(r.models) == 1 {
+		s.show.Caption = fmt.Sprintf("Model: %s. %s", r.models[0], s.show.Caption)
+	}
+	r.oneModel(s.show)
 	return s
 }
 
@@ -146,6 +160,7 @@ func (r *run) comparisonSheet(comparisons []*comparison) *sheet {
 			withInterval(fromInterval(c.accuracy.Difference), points), pValue(c.p), outcomeCell(c.accuracy), c.n, c.seeds)...)
 		s.csv = append(s.csv, slices.Concat(row, verdictCells(c.kl), verdictCells(c.accuracy), []string{digits(c.p)}, tail))
 	}
+	r.oneModel(s.show)
 	return s
 }
 
@@ -199,6 +214,7 @@ func (r *run) taskSheet() *sheet {
 			}
 		}
 	}
+	r.oneModel(s.show)
 	return s
 }
 
@@ -262,6 +278,7 @@ func (r *run) cellSheet() *sheet {
 			[]string{rec.Model, rec.Format, rec.Method, seed, digits(rec.AvgBits), digits(rec.Metrics.KL), digits(rec.Metrics.NLL), digits(rec.Metrics.Accuracy)},
 			cells(delta), []string{digits(rec.Delta.P), strconv.Itoa(rec.N), rec.WeightsSHA256, string(rec.Status)}))
 	}
+	r.oneModel(s.show)
 	return s
 }
 

@@ -79,12 +79,14 @@ func pValue(p float64) string {
 	return strconv.FormatFloat(p, 'f', min(max(1-int(math.Floor(math.Log10(p))), 2), 4), 64)
 }
 
-// withInterval writes a mean and its interval with one format.
+// withInterval writes a mean and its interval with one format; a per cent sign
+// comes once. The interval's space doesn't break.
 func withInterval(e estimate, format func(float64) string) string {
 	if !e.known() || !e.interval {
 		return format(e.mean)
 	}
-	return fmt.Sprintf("%s [%s, %s]", format(e.mean), format(e.low), format(e.high))
+	bare := func(v float64) string { return strings.TrimSuffix(format(v), "%") }
+	return fmt.Sprintf("%s [%s,\u00a0%s]", format(e.mean), bare(e.low), bare(e.high))
 }
 
 // list joins words: "a, b and c".
