@@ -9,6 +9,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
+	"github.com/tlqlab/tlqlab/harness/report"
 )
 
 // ablate runs the grid of a Spec and reports on it.
@@ -113,7 +114,7 @@ func (a *ablate) Run(ctx context.Context, c *console) error {
 
 // report writes tables and figures and prints the summary.
 func (a *ablate) report(c *console, dir string, records []harness.Record) error {
-	if err := buildReport(dir); err != nil {
+	if err := report.Build(dir); err != nil {
 		return err
 	}
 	if a.json {

@@ -17,7 +17,7 @@ var commands = []entry{
 		summary: "run an experiment and report on it; SPEC is a file or a built-in name (default paper)",
 		new:     func() command { return &ablate{} },
 	},
-	{name: "report", args: "DIR", summary: "rebuild tables, figures and report.html from DIR/records.jsonl", new: func() command { return &report{} }},
+	{name: "report", args: "DIR", summary: "rebuild tables, figures and report.html from DIR/records.jsonl", new: func() command { return &rebuild{} }},
 	{
 		name: "quantize", args: "--model M --method X --format F [--set KEY=VALUE]... [--calib NAME] [--samples N] [--seed N] -o DIR",
 		summary: "write a quantized model: dequantized weights and a manifest", new: func() command { return &quantize{} },

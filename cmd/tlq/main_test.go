@@ -162,6 +162,11 @@ func TestAblateSmokeTwice(t *testing.T) {
 	if !strings.HasPrefix(dir, filepath.Join("runs", "mine-smoke-")) {
 		t.Errorf("the last line is %q", dir)
 	}
+	for _, name := range []string{"report.md", "report.html"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	a, err := harness.ReadRun(dir)
 	if err != nil {
 		t.Fatal(err)

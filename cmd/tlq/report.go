@@ -5,26 +5,27 @@ import (
 	"flag"
 
 	"github.com/tlqlab/tlqlab/harness"
+	"github.com/tlqlab/tlqlab/harness/report"
 )
 
-// report rebuilds a run's tables and figures.
-type report struct {
+// rebuild makes a run's tables and figures anew.
+type rebuild struct {
 	dir  string
 	json bool
 }
 
-func (r *report) Flags(fs *flag.FlagSet) {
+func (r *rebuild) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&r.json, "json", false, "print the records as JSON")
 }
 
-func (r *report) Validate(args []string) error { return exactly(args, &r.dir) }
+func (r *rebuild) Validate(args []string) error { return exactly(args, &r.dir) }
 
-func (r *report) Run(_ context.Context, c *console) error {
+func (r *rebuild) Run(_ context.Context, c *console) error {
 	records, err := harness.ReadRun(r.dir)
 	if err != nil {
 		return err
 	}
-	if err := buildReport(r.dir); err != nil {
+	if err := report.Build(r.dir); err != nil {
 		return err
 	}
 	if r.json {
