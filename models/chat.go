@@ -158,3 +158,44 @@ func qwen2VLTemplate(system string) string {
 {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}`, "SYSTEM", clause)
 }
+
+// llavaOVChat writes LLaVA-OneVision's template out: every message with its role
+// and a space, its pictures, then each text on a new line; nothing follows the end
+// of a message.
+func llavaOVChat(system string, messages []Message, generation bool) (string, error) {
+	var b strings.Builder
+	if system != "" && len(messages) > 0 && messages[0].Role != "system" {
+		b.WriteString("<|im_start|>system \n" + system + "<|im_end|>")
+	}
+	for _, m := range messages {
+		b.WriteString("<|im_start|>" + m.Role + " ")
+		for _, p := range m.Content {
+			if p.Type == "image" {
+				b.WriteString("<image>")
+			}
+		}
+		for _, p := range m.Content {
+			if p.Type == "text" {
+				b.WriteString("\n" + p.Text)
+			}
+		}
+		b.WriteString("<|im_end|>")
+	}
+	if generation {
+		b.WriteString("<|im_start|>assistant\n")
+	}
+	return b.String(), nil
+}
+
+// llavaOVTemplate is LLaVA-OneVision's template reduced to text and pictures.
+func llavaOVTemplate(system string) string {
+	clause := ""
+	if system != "" {
+		clause = `{% if loop.first and message['role'] != 'system' %}<|im_start|>system 
+` + system + `<|im_end|>{% endif %}`
+	}
+	return `{% for message in messages %}` + clause + `{{'<|im_start|>' + message['role'] + ' '}}` +
+		`{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}` +
+		`{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ '\n' + content['text'] }}{% endfor %}` +
+		`{{'<|im_end|>'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
+}

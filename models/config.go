@@ -52,6 +52,19 @@ type VisionConfig struct {
 	TemporalPatch int     `json:"temporal_patch"` // frames in a patch
 	Merge         int     `json:"merge"`          // patches along the side of a block that becomes one token
 	Eps           float64 `json:"eps"`
+
+	// What LLaVA-OneVision has besides.
+	ImageSize int `json:"image_size,omitempty"` // side of a view, in pixels
+	// FeatureLayer counts the blocks whose output the projector reads.
+	FeatureLayer int  `json:"feature_layer,omitempty"`
+	PoolingHead  bool `json:"pooling_head,omitempty"` // weights of a head that nothing reads
+	// ProjectorBias tells whether the projector's linears have one.
+	ProjectorBias bool `json:"projector_bias,omitempty"`
+	// MaxTiles bounds the rows of a tiled picture: what takes more than 1.1 times
+	// the side of as many tiles is shrunk.
+	MaxTiles int `json:"max_tiles,omitempty"`
+	// Grids are the shapes of tiled pictures, (height, width) in pixels.
+	Grids [][2]int `json:"grids,omitempty"`
 }
 
 // PatchDim is the length of one flattened patch.

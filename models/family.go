@@ -14,6 +14,7 @@ type Family string
 // Families that load.
 const (
 	Qwen2VL Family = "qwen2vl" // ViT with 2-D rotary positions, patch merger, M-RoPE Qwen2 language model
+	LlavaOV Family = "llavaov" // SigLIP tower, 2-layer GELU projector, image_newline, anyres tiles, Qwen2 language model
 	Qwen2   Family = "qwen2"   // language model alone: biases at q, k, v
 	Llama   Family = "llama"   // language model alone: no biases unless the config asks for them
 )
@@ -47,6 +48,7 @@ type architecture interface {
 // architectures lists the families.
 var architectures = map[Family]architecture{
 	Qwen2VL: qwen2VL{},
+	LlavaOV: llavaOV{},
 	Qwen2:   plainQwen2,
 	Llama:   plainLlama,
 }

@@ -46,7 +46,7 @@ func (f *fields) float(key string, def float64) float64 {
 func (f *fields) bool(key string, def bool) bool     { return read(f, key, "true or false", def) }
 func (f *fields) text(key string, def string) string { return read(f, key, "a text", def) }
 func (f *fields) id(key string, def int32) int32     { return read(f, key, "a token id", def) }
-func (f *fields) texts(key string) []string { return read(f, key, "a list of texts", []string(nil)) }
+func (f *fields) texts(key string) []string          { return read(f, key, "a list of texts", []string(nil)) }
 
 func (f *fields) ints(key string, def []int) []int { return read(f, key, "a list of integers", def) }
 

@@ -46,6 +46,9 @@ func Load(dir string) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{Processor: p, Dir: dir, file: file}
+	if m.storedName(siglip+"head.probe") == siglip+"head.probe" && !file.Has(siglip+"head.probe") {
+		c.Vision.PoolingHead = false // the config's default, but nothing reads it
+	}
 	if err := m.checkTensors(); err != nil {
 		file.Close()
 		return nil, err

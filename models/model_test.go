@@ -18,10 +18,20 @@ import (
 // order of summation.
 const sameNumbers = 2e-5
 
-func loadTiny(t *testing.T) (*models.Model, *models.Runner) {
+// forEachFamily runs a test on a tiny model of each family that reads pictures.
+func forEachFamily(t *testing.T, test func(t *testing.T, m *models.Model, r *models.Runner)) {
+	for name, write := range map[string]func(dir string, seed uint64) error{"qwen2vl": tiny.Write, "llavaov": tiny.WriteLlavaOV} {
+		t.Run(name, func(t *testing.T) {
+			m, r := loadTiny(t, write)
+			test(t, m, r)
+		})
+	}
+}
+
+func loadTiny(t *testing.T, write func(dir string, seed uint64) error) (*models.Model, *models.Runner) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := tiny.Write(dir, 1); err != nil {
+	if err := write(dir, 1); err != nil {
 		t.Fatal(err)
 	}
 	m, err := models.Load(dir)
@@ -87,8 +97,9 @@ func compare(t *testing.T, name string, got, want [][]float32) {
 
 // Answers that share a prompt as branches have the numbers of separate prompts,
 // and so have questions that share a picture.
-func TestBranchesEqualSeparatePrompts(t *testing.T) {
-	m, r := loadTiny(t)
+func TestBranchesEqualSeparatePrompts(t *testing.T) { forEachFamily(t, testBranches) }
+
+func testBranches(t *testing.T, m *models.Model, r *models.Runner) {
 	images := []image.Image{picture(0)}
 	answers := []string{"cat", "a big dog", "B3"}
 	shared, err := m.Prompt(images, "What is this?", answers...)
@@ -122,8 +133,9 @@ func TestBranchesEqualSeparatePrompts(t *testing.T) {
 }
 
 // Neighbours in a batch and padding change nothing.
-func TestBatchesChangeNothing(t *testing.T) {
-	m, r := loadTiny(t)
+func TestBatchesChangeNothing(t *testing.T) { forEachFamily(t, testBatches) }
+
+func testBatches(t *testing.T, m *models.Model, r *models.Runner) {
 	var seqs []*models.Sequence
 	var alone [][]float32
 	for i, q := range []string{"What?", "What is this?", "What is at B3, in the picture of many things?", "Count: cat", "Where?", "Who?"} {
@@ -139,8 +151,9 @@ func TestBatchesChangeNothing(t *testing.T) {
 
 // Generation with cached keys and values gives the tokens of a pass over
 // everything from the beginning for each token.
-func TestGenerationEqualsUncached(t *testing.T) {
-	m, r := loadTiny(t)
+func TestGenerationEqualsUncached(t *testing.T) { forEachFamily(t, testUncached) }
+
+func testUncached(t *testing.T, m *models.Model, r *models.Runner) {
 	prompt, err := m.Prompt([]image.Image{picture(3)}, "What is this?")
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +186,9 @@ func TestGenerationEqualsUncached(t *testing.T) {
 
 // A saved model loads back with the same values, and its hash doesn't depend on
 // where it is held.
-func TestSaveLoad(t *testing.T) {
-	m, _ := loadTiny(t)
+func TestSaveLoad(t *testing.T) { forEachFamily(t, testSaveLoad) }
+
+func testSaveLoad(t *testing.T, m *models.Model, _ *models.Runner) {
 	w, err := m.Weights()
 	if err != nil {
 		t.Fatal(err)
@@ -208,8 +222,9 @@ func TestSaveLoad(t *testing.T) {
 // The gradient that training takes agrees with the one that calibration takes
 // block by block: bumping a weight of o_proj's bias-free output is the same as
 // bumping the tapped output.
-func TestTrainingGradientEqualsDifference(t *testing.T) {
-	m, r := loadTiny(t)
+func TestTrainingGradientEqualsDifference(t *testing.T) { forEachFamily(t, testTrainingGradient) }
+
+func testTrainingGradient(t *testing.T, m *models.Model, r *models.Runner) {
 	s, err := m.Dialog([]image.Image{picture(1)}, []models.Turn{{Question: "What is this?", Answer: "a cat"}, {Question: "Where?", Answer: "B2"}})
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +275,7 @@ func TestTrainingGradientEqualsDifference(t *testing.T) {
 }
 
 func TestBadFolders(t *testing.T) {
-	m, _ := loadTiny(t)
+	m, _ := loadTiny(t, tiny.Write)
 	for name, c := range map[string]struct {
 		change func(dir string)
 		want   []string

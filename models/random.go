@@ -9,10 +9,13 @@ import (
 // Randomize fills w for training from scratch: linears from a normal
 // distribution of deviation 1/√in (÷ √(2·depth) where they write to a
 // residual stream, so that its variance doesn't grow with depth; Radford et al. 2019),
-// embeddings of deviation 0.1, gains 1, biases 0.
+// embeddings of deviation 0.1, gains 1, biases 0, the newline vector of deviation
+// 1/√C.
 func (w *Weights) Randomize(c *Config, rng *rand.Rand) {
 	for _, p := range w.Params(c) {
 		switch {
+		case p.Name == "image_newline":
+			normal(p.Data, 1/math.Sqrt(float64(len(p.Data))), rng)
 		case len(p.Shape) == 1 && strings.HasSuffix(p.Name, ".weight"):
 			for i := range p.Data {
 				p.Data[i] = 1
@@ -35,7 +38,7 @@ func deviation(c *Config, p Param) float64 {
 			d /= math.Sqrt(2 * float64(c.Text.Layers))
 		}
 	}
-	for _, end := range []string{".attn.proj.weight", ".fc2.weight"} {
+	for _, end := range []string{".attn.proj.weight", ".out_proj.weight", ".fc2.weight"} {
 		if strings.HasSuffix(p.Name, end) {
 			d /= math.Sqrt(2 * float64(c.Vision.Depth))
 		}

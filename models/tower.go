@@ -23,8 +23,16 @@ type VisionBlock struct {
 type VisionWeights struct {
 	PatchEmbed Linear // [hidden, patch dim]
 	Blocks     []VisionBlock
-	MergeNorm  Norm      // Qwen2-VL: before the merger
 	Project    [2]Linear // the two layers of the merger or projector
+
+	MergeNorm Norm // Qwen2-VL: before the merger
+
+	Positions []float32 // LLaVA-OneVision: position embedding, [patches of a view, hidden]
+	PostNorm  Norm      // LLaVA-OneVision: behind the tower; the model never uses it
+	Newline   []float32 // LLaVA-OneVision: what ends a row of features, [C]
+	// Pool are the weights of SigLIP's pooling head, which the model never uses, in
+	// the order of poolShapes.
+	Pool [][]float32
 }
 
 // tower is a family's vision tower with the merger or projector behind it.
@@ -46,6 +54,11 @@ type tower interface {
 	tokens(p *pixels.Patches) int
 	// arrange makes a picture's rows [tokens, C] from those of its pieces.
 	arrange(p *pixels.Patches, rows []float32, w *VisionWeights) []float32
+	// rows is the number of rows that the graph makes of all pieces of a picture.
+	rows(p *pixels.Patches) int
+	// table lists, for each row that arrange makes, its place among the rows of the
+	// picture's pieces, −1 for the newline vector; an error where a row is a mixture.
+	table(p *pixels.Patches) ([]int, error)
 	// positions gives a picture's tokens their positions from start on and
 	// returns the position after it.
 	positions(p *[3][]int32, start int32, picture *pixels.Patches) int32
@@ -56,6 +69,8 @@ type towerNodes struct {
 	hidden []*node // the embedded patches, then the output of each block, [P, N, hidden]
 	output *node   // what the merger or projector reads, [P, N, hidden]
 	rows   *node   // what it makes of that, [P, M, C]
+	// newline is the vector that ends a row of features, [C]; nil where there is none.
+	newline *node
 }
 
 // VisionResult is what the vision tower makes of one picture.

@@ -102,6 +102,16 @@ func (mergerTower) arrange(_ *pixels.Patches, rows []float32, _ *VisionWeights) 
 	return rows
 }
 
+func (t mergerTower) rows(p *pixels.Patches) int { return t.tokens(p) }
+
+func (t mergerTower) table(p *pixels.Patches) ([]int, error) {
+	rows := make([]int, t.tokens(p))
+	for i := range rows {
+		rows[i] = i
+	}
+	return rows, nil
+}
+
 func (t mergerTower) positions(p *[3][]int32, start int32, picture *pixels.Patches) int32 {
 	return appendImage(p, start, picture.GridTHW, t.c.Vision.Merge)
 }

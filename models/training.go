@@ -33,40 +33,58 @@ func (m *Model) NewTrainingBatch(seqs []*Sequence, t, scored int) (*TrainingBatc
 	if len(rows) > scored {
 		return nil, fmt.Errorf("models: %d scored predictions; the batch has room for %d", len(rows), scored)
 	}
-	n := len(rows)
+	predictions := len(rows)
 	weights := make([]float32, scored)
-	for i := range n {
-		weights[i] = 1 / float32(n)
+	for i := range predictions {
+		weights[i] = 1 / float32(predictions)
 	}
-	rows, targets = append(rows, make([]int32, scored-n)...), append(targets, make([]int32, scored-n)...)
+	rows, targets = append(rows, make([]int32, scored-predictions)...), append(targets, make([]int32, scored-predictions)...)
 	image := seqs[0].Images[0]
 	tower := m.Config.tower()
-	ids := m.tableRows(seqs, t, tower.tokens(image))
+	ids, err := m.tableRows(seqs, t)
+	if err != nil {
+		return nil, err
+	}
+	n := tower.pieces(image)
+	grid := image.GridTHW
+	grid[0] /= n
 	args := []*tensors.Tensor{
 		b.cos, b.sin, b.mask,
 		tensors.FromFlatDataAndDimensions(ids, len(seqs)*t),
 		tensors.FromFlatDataAndDimensions(rows, scored),
 		tensors.FromFlatDataAndDimensions(targets, scored),
 		array(weights, scored),
-		array(patches, len(seqs), image.N, image.Dim),
+		array(patches, len(seqs)*n, image.N/n, image.Dim),
 	}
-	return &TrainingBatch{Scored: n, args: append(args, tower.geometry(image.GridTHW)...)}, nil
+	return &TrainingBatch{Scored: predictions, args: append(args, tower.geometry(grid)...)}, nil
 }
 
-// tableRows gives each token its row in the table [embedding; image features].
-func (m *Model) tableRows(seqs []*Sequence, t, merged int) []int32 {
+// tableRows gives each token its row in the table [embedding; rows of all pieces
+// of the pictures; newline vector].
+func (m *Model) tableRows(seqs []*Sequence, t int) ([]int32, error) {
+	tower := m.Config.tower()
+	table, err := tower.table(seqs[0].Images[0])
+	if err != nil {
+		return nil, err
+	}
+	perPicture := tower.rows(seqs[0].Images[0])
+	newline := m.Config.Text.Vocab + len(seqs)*perPicture
 	ids := make([]int32, len(seqs)*t)
 	for i, s := range seqs {
-		feature := int32(m.Config.Text.Vocab + i*merged)
+		next := 0
 		for k, id := range s.IDs {
 			if s.Modality[k] == Vision {
-				id = feature
-				feature++
+				if row := table[next]; row < 0 {
+					id = int32(newline)
+				} else {
+					id = int32(m.Config.Text.Vocab + i*perPicture + row)
+				}
+				next++
 			}
 			ids[i*t+k] = id
 		}
 	}
-	return ids
+	return ids, nil
 }
 
 // LossAndGradients runs the whole model forward and backward on b: the mean
@@ -107,11 +125,15 @@ func modelLogits(c *Config, g geometry, q nodeQueue, patches *node, grid []*node
 	if !t.TiedHead {
 		h.head.w = q.next()
 	}
-	features := c.tower().graph(&q, patches, grid).rows
-	dims := features.Shape().Dimensions
-	table := graph.Concatenate([]*node{embed, graph.Reshape(features, dims[0]*dims[1], dims[2])}, 0)
-	x := graph.Gather(table, graph.ExpandAxes(ids, 1))
-	x = graph.Reshape(x, dims[0], ids.Shape().Dim(0)/dims[0], t.Hidden)
+	features := c.tower().graph(&q, patches, grid)
+	dims := features.rows.Shape().Dimensions
+	table := []*node{embed, graph.Reshape(features.rows, dims[0]*dims[1], dims[2])}
+	if features.newline != nil {
+		table = append(table, graph.ExpandAxes(features.newline, 0))
+	}
+	x := graph.Gather(graph.Concatenate(table, 0), graph.ExpandAxes(ids, 1))
+	batch := g.mask.Shape().Dim(0)
+	x = graph.Reshape(x, batch, ids.Shape().Dim(0)/batch, t.Hidden)
 	for i := range layers {
 		x, _ = layers[i].block(t, g, x, nil, nil)
 	}

@@ -106,7 +106,7 @@ func parseConfig(data []byte) (*Config, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("pixels: not a preprocessor_config.json: %w", err)
 	}
-	if err := f.supported(); err != nil {
+	if err := f.supported("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast"); err != nil {
 		return nil, err
 	}
 	c := DefaultConfig()
@@ -128,9 +128,8 @@ func parseConfig(data []byte) (*Config, error) {
 }
 
 // supported reports the first setting that asks for something other than
-// Config.Patches does.
-func (f *configFile) supported() error {
-	known := []string{"Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast"}
+// bicubic resizing, rescaling and normalizing by one of the known processors.
+func (f *configFile) supported(known ...string) error {
 	if f.Type != nil && !slices.Contains(known, *f.Type) {
 		return fmt.Errorf("pixels: image_processor_type is %q, expected one of %q", *f.Type, known)
 	}

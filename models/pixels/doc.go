@@ -6,8 +6,8 @@
 // does the same operations in the same order.
 //
 // The parts are: [ToRGB] for any Go picture, [ResizeBicubic] as Pillow resizes,
-// [Normalization] for rescaling and normalizing, and on top of them one processor
-// per family: [Config.Patches] for Qwen2-VL.
+// [Normalization] for rescaling and normalizing, and on top of them one [Processor]
+// per family: [Config] for Qwen2-VL, [AnyRes] for LLaVA-OneVision.
 //
 // Decoding files is the caller's work. Go's JPEG decoder takes the nearest colour
 // sample where libjpeg, which Pillow uses, interpolates between them, so a JPEG

@@ -67,6 +67,19 @@ type tables struct {
 		ResizedHeight         int `json:"resized_height"`
 		ResizedWidth          int `json:"resized_width"`
 	} `json:"smart_resize"`
+	AnyRes []struct {
+		Height, Width int
+		BestHeight    int `json:"best_height"`
+		BestWidth     int `json:"best_width"`
+		ResizedHeight int `json:"resized_height"`
+		ResizedWidth  int `json:"resized_width"`
+		PadTop        int `json:"pad_top"`
+		PadLeft       int `json:"pad_left"`
+		Tiles         int // views, the whole picture among them
+		Rows          int `json:"rows_after_packing"`
+		Columns       int `json:"columns_after_packing"`
+		Tokens        int `json:"image_tokens"`
+	} `json:"anyres_384"`
 }
 
 func readTables(t *testing.T, dir string) tables {
@@ -79,7 +92,7 @@ func readTables(t *testing.T, dir string) tables {
 	if err := json.Unmarshal(data, &out); err != nil {
 		t.Fatal(err)
 	}
-	if len(out.ResizeBicubic) == 0 || len(out.SmartResize) == 0 {
+	if len(out.ResizeBicubic) == 0 || len(out.SmartResize) == 0 || len(out.AnyRes) == 0 {
 		t.Fatalf("%s: empty tables", dir)
 	}
 	return out
@@ -139,6 +152,24 @@ func TestSmartResizeIsQwen2VLs(t *testing.T) {
 	}
 }
 
+func TestAnyResIsLlavaOneVisions(t *testing.T) {
+	const tile, side, maxTiles = 384, 27, 9
+	for _, dir := range tableFolders() {
+		for _, c := range readTables(t, dir).AnyRes {
+			grid := BestGrid(c.Height, c.Width, PublishedGrids())
+			h, w := FitSize(c.Height, c.Width, grid)
+			tiles := [2]int{grid[0] / tile, grid[1] / tile}
+			p := Pack(c.Height, c.Width, tiles, side, maxTiles)
+			patches := &Patches{Tiles: tiles, Height: c.Height, Width: c.Width, GridTHW: [3]int{1 + tiles[0]*tiles[1], side, side}}
+			got := []int{grid[0], grid[1], h, w, (grid[0] - h) / 2, (grid[1] - w) / 2, 1 + tiles[0]*tiles[1], p.Rows, p.Cols, patches.Features(maxTiles), len(patches.Packing(maxTiles))}
+			want := []int{c.BestHeight, c.BestWidth, c.ResizedHeight, c.ResizedWidth, c.PadTop, c.PadLeft, c.Tiles, c.Rows, c.Columns, c.Tokens, c.Tokens}
+			if !slices.Equal(got, want) {
+				t.Errorf("%d × %d: %v, want %v", c.Height, c.Width, got, want)
+			}
+		}
+	}
+}
+
 func TestNormalizedGreyLevels(t *testing.T) {
 	half := [3]float32{0.5, 0.5, 0.5}
 	families := map[string]*Normalization{
@@ -185,6 +216,64 @@ func TestPatchesAreHuggingFaces(t *testing.T) {
 		}
 		if pictures == 0 {
 			t.Errorf("%s: no pictures", dir)
+		}
+	}
+}
+
+// TestViewsAreHuggingFaces compares the views of a whole picture and its tiles, and
+// of pictures that are not tiled.
+func TestViewsAreHuggingFaces(t *testing.T) {
+	folders, err := filepath.Glob(filepath.Join(shared, "llava*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(folders, "../testdata/llava-onevision-bf16-anyres") {
+		c, err := LoadAnyRes(filepath.Join(dir, "preprocessor_config.json"), 6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareViews(t, c, filepath.Join(dir, "inputs.safetensors"), filepath.Join(dir, "inputs.safetensors"), "")
+		if extra := filepath.Join(dir, "extra_inputs.safetensors"); exists(extra) {
+			for _, name := range open(t, extra).Names() {
+				if prefix, ok := strings.CutSuffix(name, "image.0"); ok {
+					compareViews(t, c, extra, filepath.Join(dir, "extra_expected.safetensors"), prefix)
+				}
+			}
+		}
+	}
+}
+
+// compareViews compares the views of a case's pictures; those with fewer views than
+// the others are padded with zeros in the file. Copies in testdata lack some cases.
+func compareViews(t *testing.T, c *AnyRes, inputs, expected, prefix string) {
+	t.Helper()
+	f, wanted := open(t, inputs), open(t, expected)
+	if !wanted.Has(prefix + "pixel_values") {
+		return
+	}
+	x, err := wanted.Tensor(prefix + "pixel_values")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := x.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stride := len(want) / x.Shape[0]
+	for k := range x.Shape[0] {
+		v, err := c.Views(readPicture(t, f, fmt.Sprintf("%simage.%d", prefix, k)), x.Shape[0] == 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Values) > stride || x.Shape[0] == 1 && len(v.Values) != stride {
+			t.Fatalf("%s %s: picture %d has %d values, want %d", inputs, prefix, k, len(v.Values), stride)
+		}
+		worst := 0.0
+		for i, got := range v.Values {
+			worst = max(worst, math.Abs(float64(got-want[k*stride+i])))
+		}
+		if worst > pixelTolerance {
+			t.Errorf("%s %s: pixel values differ by %g, tolerance %g", inputs, prefix, worst, pixelTolerance)
 		}
 	}
 }

@@ -7,15 +7,23 @@ import (
 	"math"
 )
 
-// Patches is one picture cut up for Qwen2-VL's vision tower.
+// Patches is one picture cut up for a vision tower.
 type Patches struct {
-	// Values is [N, Dim]. The patches go block by block of merge × merge, blocks
-	// in reading order and patches in reading order within a block, so that N
-	// divided by merge² rows in a row make one token. Inside a patch the order
-	// is channel, time, row, column.
-	Values  []float32
-	N, Dim  int    // N: patches; Dim: 3 · temporal · patch · patch
-	GridTHW [3]int // patches along time (1), height and width
+	// Values is [N, Dim]. Of Qwen2-VL the patches go block by block of merge ×
+	// merge, blocks in reading order and patches in reading order within a block,
+	// so that N divided by merge² rows in a row make one token; inside a patch
+	// the order is channel, time, row, column. Of LLaVA-OneVision they go view
+	// by view in reading order; inside a patch channel, row, column.
+	Values []float32
+	N, Dim int // N: patches; Dim: 3 · temporal · patch · patch
+	// GridTHW counts patches along time (of a still picture 1), height and width;
+	// of LLaVA-OneVision views, and height and width of a view.
+	GridTHW [3]int
+	// Tiles are the rows and columns of LLaVA-OneVision's tiles behind the view of
+	// the whole picture; zero where the picture isn't tiled.
+	Tiles [2]int
+	// Height and Width are LLaVA-OneVision's picture's own, in pixels.
+	Height, Width int
 }
 
 // maxAspect is the longest side in terms of the shortest that Qwen2-VL accepts.
