@@ -59,7 +59,7 @@ type walk struct {
 	done   []*calibratedLayer
 	engine *ptq.Calibration // set with state
 	state  *ptq.State       // in front of layer state.Next; nil: not needed yet
-	tokens *ptq.TokenSet    // nil for methods that search nothing
+	tokens *ptq.TokenSet    // nil for methods that read no tokens
 }
 
 // calibrate returns all calibrated layers. Stage calibrate.
@@ -287,10 +287,10 @@ type quantizedInfo struct {
 	WeightsSHA256 string  `json:"weights_sha256"`
 }
 
-// quantizeKey names a quantized model. Where a method searches nothing, no
-// sample plays a part.
+// quantizeKey names a quantized model. Where a method looks at no sample, none
+// plays a part.
 func quantizeKey(m *Model, c *Samples, q Quantization) Key {
-	if !q.Method.NeedsTokens() {
+	if !q.Method.NeedsSamples() {
 		return NewKey(quantizeStage, struct {
 			Rotate   ptq.Rotate        `json:"rotate"`
 			Rounding ptq.Rounding      `json:"rounding"`
@@ -337,10 +337,10 @@ func (m *Model) checkUnquantized() error {
 		m.Name, m.Manifest.Method.Name, m.Manifest.Format, m.Manifest.Model)
 }
 
-// quantizedLayers are the calibrated layers or, where nothing was searched, the
-// model's own, rounded.
+// quantizedLayers are the calibrated layers or, where the method looks at no
+// sample, the model's own, rounded.
 func (m *Model) quantizedLayers(c *Samples, q Quantization) ([]*calibratedLayer, error) {
-	if q.Method.NeedsTokens() {
+	if q.Method.NeedsSamples() {
 		return m.calibrate(c, q)
 	}
 	var layers []*calibratedLayer

@@ -137,7 +137,9 @@ func (p *Plan) addCell(c Cell) {
 
 func (p *Plan) addTokens(c Cell, samples *Samples) {
 	importance := c.q.Method.Tokens.Importance
-	p.addStage(gradientsStage, samples.String(), gradientsKey(samples))
+	if c.q.Method.NeedsGradients() {
+		p.addStage(gradientsStage, samples.String(), gradientsKey(samples))
+	}
 	p.addStage(importanceStage, importance+", "+c.String(), importanceKey(samples, importance, c.q))
 	if name := weightImportance(c.q.Method.Tokens); name != "" {
 		p.addStage(importanceStage, name+", "+c.String(), importanceKey(samples, name, c.q))

@@ -119,7 +119,10 @@ func weightImportance(t ptq.Tokens) string {
 }
 
 func tokensKey(c *Samples, q Quantization) Key {
-	inputs := []Key{gradientsKey(c), importanceKey(c, q.Method.Tokens.Importance, q)}
+	inputs := []Key{importanceKey(c, q.Method.Tokens.Importance, q)}
+	if q.Method.NeedsGradients() {
+		inputs = append([]Key{gradientsKey(c)}, inputs...)
+	}
 	if name := weightImportance(q.Method.Tokens); name != "" {
 		inputs = append(inputs, importanceKey(c, name, q))
 	}
@@ -148,8 +151,10 @@ func (m *Model) selection(c *Samples, q Quantization) (in ptq.Selection, err err
 	if in.Samples, err = c.Sequences(); err != nil {
 		return in, err
 	}
-	if in.Gradients, err = m.Gradients(c); err != nil {
-		return in, err
+	if q.Method.NeedsGradients() {
+		if in.Gradients, err = m.Gradients(c); err != nil {
+			return in, err
+		}
 	}
 	if in.Importance, err = m.Importance(c, q); err != nil {
 		return in, err

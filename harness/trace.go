@@ -30,7 +30,7 @@ func (m *Model) Trace(c *Samples, q Quantization) (*Trace, error) {
 func traceSites(r layerReport) map[string]TraceSite {
 	sites := map[string]TraceSite{}
 	for _, s := range r.Report.Sites {
-		if s.Skipped != "" {
+		if s.Skipped != "" || len(s.Curve) == 0 { // not searched, or in closed form
 			continue
 		}
 		factors := r.Factors[string(s.Site)]

@@ -48,7 +48,7 @@ func BenchmarkCalibrateLayer(b *testing.B) {
 	}
 	run("tlq", c, set)
 	mbq := *c
-	mbq.Method = mbqMethod(true)
+	mbq.Method = mustFind(b, "mbq-distort")
 	run("mbq-exposed", &mbq, mbq.tokens(b))
 }
 

@@ -216,7 +216,7 @@ func TestMBQFixtures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		base := &Calibration{Model: model, Runner: runner, Batches: batches, Method: mbqMethod(false), Format: Format{Bits: 4, Activation: 8, Symmetric: true}}
+		base := &Calibration{Model: model, Runner: runner, Batches: batches, Method: mustFind(t, "mbq"), Format: Format{Bits: 4, Activation: 8, Symmetric: true}}
 		samples, err := base.samples()
 		if err != nil {
 			t.Fatal(err)
@@ -300,7 +300,10 @@ func fixtureSamples(t *testing.T, f *safetensors.File, name string, n, tokens, h
 
 func checkMBQCase(t *testing.T, f *safetensors.File, prefix string, base *Calibration, samples []*models.Sequence, gradients *TokenStats, mc mbqCase) {
 	c := *base
-	c.Method = mbqMethod(mc.Distort)
+	c.Method = mustFind(t, "mbq")
+	if mc.Distort {
+		c.Method = mustFind(t, "mbq-distort")
+	}
 	c.Method.Search.Metric = Metric(mc.LossMode)
 	c.Format = Format{Bits: mc.WBit, Activation: mc.ABit, Symmetric: true}
 	tolerance := activationCurve
@@ -308,8 +311,11 @@ func checkMBQCase(t *testing.T, f *safetensors.File, prefix string, base *Calibr
 		c.Format.Group, c.Format.Symmetric = mc.WGroup, false
 		tolerance = weightCurve
 	}
-	if !mc.Reweight {
-		c.Method.Tokens.Text, c.Method.Tokens.Mass = RoleKeep, MassFlat
+	switch {
+	case !mc.Reweight:
+		c.Method.Tokens = mustFind(t, "awq").Tokens
+	case mc.LossMode == "mse":
+		c.Method.Tokens.Mass = MassBalanced
 	}
 	if err := c.Check(); err != nil {
 		t.Fatal(err)
@@ -318,8 +324,17 @@ func checkMBQCase(t *testing.T, f *safetensors.File, prefix string, base *Calibr
 	if err != nil {
 		t.Fatal(err)
 	}
-	if mc.Reweight && mc.LossMode == "mse" {
-		normaliseModalities(samples, set)
+	scale := 1.0
+	if c.Method.Tokens.Mass == MassBalanced { // the released code takes means over answers
+		answers := 0
+		for _, s := range samples {
+			for _, m := range s.Modality {
+				if m == models.Answer {
+					answers++
+				}
+			}
+		}
+		scale = float64(Count(set.Layers[0].O)) / float64(answers)
 	}
 	results, _ := c.calibrate(t, set)
 	group := 0
@@ -337,7 +352,7 @@ func checkMBQCase(t *testing.T, f *safetensors.File, prefix string, base *Calibr
 				t.Errorf("%s %s: exponent %v, want %v", g.Key, g.Layers[0], site.Alpha, g.Alpha)
 			}
 			for k, want := range floats(t, f, prefix+"/"+g.Key+"/loss_curve") {
-				near(t, fmt.Sprintf("%s %s: J(%v)", g.Key, g.Layers[0], site.Alphas[k]), site.Curve[k], float64(want), tolerance)
+				near(t, fmt.Sprintf("%s %s: J(%v)", g.Key, g.Layers[0], site.Alphas[k]), scale*site.Curve[k], float64(want), tolerance)
 			}
 			for k, want := range floats(t, f, prefix+"/"+g.Key+"/scale") {
 				near(t, fmt.Sprintf("%s %s: factor %d", g.Key, g.Layers[0], k), float64(res.Smooth[site.Site][k]), float64(want), tolerance)
@@ -346,28 +361,5 @@ func checkMBQCase(t *testing.T, f *safetensors.File, prefix string, base *Calibr
 	}
 	if group != len(mc.Groups) {
 		t.Errorf("%d groups were searched, want %d", group, len(mc.Groups))
-	}
-}
-
-// normaliseModalities gives each modality the weights of its own mean, as MBQ's
-// squared loss has it: mean over answers + r · mean over vision. Curves are
-// divided by the number of tokens, which is taken back here.
-func normaliseModalities(samples []*models.Sequence, set *TokenSet) {
-	for i := range set.Layers {
-		for _, site := range outputSites {
-			var count [3]float64
-			sets := set.Layers[i].At(site)
-			for s := range sets {
-				for _, token := range sets[s].Index {
-					count[samples[s].Modality[token]]++
-				}
-			}
-			all := float64(Count(sets))
-			for s := range sets {
-				for k, token := range sets[s].Index {
-					sets[s].Weight[k] *= float32(all / count[samples[s].Modality[token]])
-				}
-			}
-		}
 	}
 }

@@ -31,19 +31,21 @@ type SiteReport struct {
 	Site models.Site `json:"site"`
 	// Skipped says why there was no search; the other fields are then zero.
 	Skipped string `json:"skipped,omitempty"`
-	// Alpha is the exponent that was chosen, Alphas all that were tried.
+	// Alpha is the exponent that was chosen, Alphas all that were tried: none under
+	// SearchSmooth, which has no curve either.
 	Alpha  float64   `json:"alpha"`
 	Alphas []float64 `json:"alphas,omitempty"`
 	// Curve is J(α) = Σ_t a_t·ρ_t / (Tokens·C) for every exponent: ρ_t the error of
 	// a token summed over the C output channels, by the method's metric.
 	Curve []float64 `json:"curve,omitempty"`
-	// Tokens is the size of the token-level calibration set at this site.
+	// Tokens is the size of the token-level calibration set at this site; under
+	// SearchSmooth the number of all real tokens.
 	Tokens int `json:"tokens"`
 }
 
 // CalibrateLayer calibrates layer st.Next: it searches the scaling factors of its
 // groups in the order qkv, o, gate_up, down, folds them, rounds the layer, and runs
-// both streams through it. set may be nil for methods that search nothing. st is not
+// both streams through it. set may be nil for methods that read no tokens ([Method.NeedsTokens]). st is not
 // changed; the returned state is the input of the next layer. The layer's
 // weights are exactly those of [QuantizeLayer] on the folded layer, and the exposed
 // stream is a pass through them, so that it follows the inference path bit for bit.
@@ -143,7 +145,10 @@ func (r *layerRun) plan() {
 	r.steps.total = 2 * len(r.c.Batches)
 	for _, site := range models.Sites() {
 		if r.skipped(site) == "" {
-			r.steps.total += len(r.c.Batches) + r.c.Method.Search.Points
+			r.steps.total += len(r.c.Batches)
+			if r.c.Method.Search.Kind == SearchGrid {
+				r.steps.total += r.c.Method.Search.Points
+			}
 		}
 	}
 }
@@ -181,7 +186,11 @@ func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
 	c := r.c
 	report := SiteReport{Site: site, Skipped: r.skipped(site)}
 	if report.Skipped == "" {
-		found, err := r.search(ctx, site)
+		search := r.search
+		if c.Method.Search.Kind == SearchSmooth {
+			search = r.smoothSite
+		}
+		found, err := search(ctx, site)
 		if err != nil {
 			return fmt.Errorf("ptq: layer %d, %s: %w", r.state.Next, site, err)
 		}

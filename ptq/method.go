@@ -38,7 +38,8 @@ type Tokens struct {
 	Importance string `json:"importance"`
 	// Clip tames heavy tails of importance and weights, per sample.
 	Clip Clip `json:"clip"`
-	// Keep is the fraction of each pool that is selected, in (0, 1], rounded up.
+	// Keep is the fraction of each pool that is selected, in [0, 1], rounded up; 0
+	// leaves pooled tokens out.
 	Keep float64 `json:"keep"`
 	// Pool says which tokens compete.
 	Pool Pool `json:"pool"`
@@ -98,6 +99,10 @@ const (
 	// MassRatio is MBQ's: mean|g| over the modality's tokens divided by that over
 	// answer tokens, per layer and site, samples counting alike.
 	MassRatio Mass = "ratio"
+	// MassBalanced is that ratio between modalities as wholes instead of tokens: all
+	// tokens of a modality together weigh the ratio times what all answer tokens
+	// weigh, in the samples as embedded. MBQ's released code does so with squared errors.
+	MassBalanced Mass = "balanced"
 )
 
 // Floor is a lower bound on a modality's mass.
@@ -133,11 +138,18 @@ const (
 // reasons are right.
 type Control string
 
-// Controls. A random selection is the importance "random".
+// Controls. A pool that offers nothing to select by is kept whole under all of
+// them, so that they keep as many tokens as the method itself.
 const (
 	ControlNone     Control = "none"
 	ControlLeast    Control = "least"    // select the least important tokens
-	ControlShuffled Control = "shuffled" // permute importance among the tokens of a modality of a sample
+	ControlShuffled Control = "shuffled" // permute importance and weights among the tokens of a modality of a sample
+	ControlRandom   Control = "random"   // select random tokens of a pool; they keep their own weights
+	// ControlFewer spends the same number of tokens on fewer samples: whole samples
+	// in random order, with all tokens that the method counts or selects from, until as
+	// many are taken as the method keeps; the last sample gives its first tokens.
+	// Channel means are taken over those samples only.
+	ControlFewer Control = "fewer"
 )
 
 // Path says where the search takes its inputs and its targets from.
@@ -172,6 +184,8 @@ type Search struct {
 	Kind SearchKind `json:"kind"`
 	// Points is the number of exponents α = k/Points, k = 0 … Points−1.
 	Points int `json:"points"`
+	// Alpha is the exponent of SearchSmooth, in (0, 1]; otherwise 0.
+	Alpha float64 `json:"alpha,omitempty"`
 	// Metric is the error of a token.
 	Metric Metric `json:"metric"`
 	// Inspect is the output at which errors are measured.
@@ -185,9 +199,11 @@ type SearchKind string
 
 // Search kinds.
 const (
-	SearchNone   SearchKind = "none"   // no scaling
-	SearchSmooth SearchKind = "smooth" // SmoothQuant's closed form
-	SearchGrid   SearchKind = "grid"   // the first strict minimum over the exponents
+	SearchNone SearchKind = "none" // no scaling
+	// SearchSmooth is SmoothQuant's closed form: see [SmoothFactors]. It reads no
+	// token weights; maxima are taken over all real tokens.
+	SearchSmooth SearchKind = "smooth"
+	SearchGrid   SearchKind = "grid" // the first strict minimum over the exponents
 )
 
 // Metric is the error of a token, summed over channels.
@@ -288,26 +304,31 @@ func (m Method) validate(own []Importance) error {
 
 func (t Tokens) validate(own []Importance) error {
 	names := importanceNames(own)
-	if !(t.Keep > 0 && t.Keep <= 1) {
-		return fmt.Errorf("tokens.keep is %v; expected a fraction above 0, at most 1", t.Keep)
+	if !(t.Keep >= 0 && t.Keep <= 1) {
+		return fmt.Errorf("tokens.keep is %v; expected a fraction from 0 to 1", t.Keep)
 	}
 	return firstError(
 		oneOf("tokens.importance", t.Importance, names...),
 		oneOf("tokens.clip", t.Clip, ClipNone, ClipIQR),
 		oneOf("tokens.pool", t.Pool, PoolSample, PoolModality, PoolGlobal),
 		oneOf("tokens.weight", t.Weight, append([]string{WeightHard, WeightImportance}, names...)...),
-		oneOf("tokens.mass", t.Mass, MassFlat, MassRatio),
+		oneOf("tokens.mass", t.Mass, MassFlat, MassRatio, MassBalanced),
 		oneOf("tokens.floor", t.Floor, FloorNone, FloorMedian),
 		oneOf("tokens.answers", t.Answers, RoleKeep, RolePool),
 		oneOf("tokens.text", t.Text, RoleDrop, RoleKeep, RoleRatio, RolePool),
 		oneOf("tokens.means", t.Means, MeansAll, MeansKept),
-		oneOf("tokens.control", t.Control, ControlNone, ControlLeast, ControlShuffled),
+		oneOf("tokens.control", t.Control, ControlNone, ControlLeast, ControlShuffled, ControlRandom, ControlFewer),
 	)
 }
 
 func (s Search) validate() error {
 	if s.Points < 1 || s.Points > 1000 {
 		return fmt.Errorf("search.points is %d; expected 1 to 1000", s.Points)
+	}
+	if smooth := s.Kind == SearchSmooth; smooth && !(s.Alpha > 0 && s.Alpha <= 1) {
+		return fmt.Errorf("search.alpha is %v; expected an exponent above 0, at most 1, for search.kind %q", s.Alpha, s.Kind)
+	} else if !smooth && s.Alpha != 0 {
+		return fmt.Errorf("search.alpha is %v; expected 0 or none: only search.kind %q has one exponent", s.Alpha, SearchSmooth)
 	}
 	for i, site := range s.Sites {
 		if err := oneOf("search.sites", site, models.Sites()...); err != nil {
@@ -342,8 +363,6 @@ func (m Method) Built(own ...Importance) error {
 		return fmt.Errorf("ptq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
 	}
 	switch {
-	case m.Search.Kind == SearchSmooth:
-		return missing("search.kind", m.Search.Kind)
 	case m.Search.Kind == SearchGrid && m.Search.Inspect != InspectBlock:
 		return missing("search.inspect", m.Search.Inspect)
 	case m.Rotate != RotateNone:
@@ -365,6 +384,10 @@ func (m Method) Built(own ...Importance) error {
 // [Calibration.Importance] and [SelectTokens] must run before layers are
 // calibrated.
 func (m Method) NeedsTokens() bool { return m.Search.Kind == SearchGrid }
+
+// NeedsSamples reports whether m looks at calibration samples at all; what does
+// not is [QuantizeLayer] on every layer.
+func (m Method) NeedsSamples() bool { return m.Search.Kind != SearchNone }
 
 // NeedsGradients reports whether m reads the result of [Calibration.Gradients].
 func (m Method) NeedsGradients(own ...Importance) bool {

@@ -48,7 +48,7 @@ func TestMethodsAreValidAndBuilt(t *testing.T) {
 
 func TestFindMethod(t *testing.T) {
 	_, err := FindMethod("tql")
-	if err == nil || !strings.Contains(err.Error(), "rtn, tlq") || !strings.Contains(err.Error(), `did you mean "tlq"`) {
+	if err == nil || !strings.Contains(err.Error(), "rtn, smoothquant, awq, mbq") || !strings.Contains(err.Error(), `did you mean "tlq"`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := FindMethod("something-else"); err == nil || strings.Contains(err.Error(), "did you mean") {
@@ -130,7 +130,7 @@ func TestSet(t *testing.T) {
 // Every value that is known but not built says so.
 func TestNotBuilt(t *testing.T) {
 	for _, s := range []string{
-		"search.kind=smooth", "rotate=hadamard", "rounding.kind=gptq", "rounding.kind=gptaq", "after=norm-tweaking",
+		"rotate=hadamard", "rounding.kind=gptq", "rounding.kind=gptaq", "after=norm-tweaking",
 		"tokens.importance=attention", "tokens.weight=integrated",
 	} {
 		m := mustFind(t, "tlq")

@@ -7,42 +7,141 @@ import (
 )
 
 // Methods lists the methods of the literature that are built, in the order in
-// which tables show them. The slice is the caller's own.
+// which tables show them, and after them the controls of TLQ: what it must beat
+// if its reasons are right. The slice is the caller's own.
 func Methods() []Method {
 	return []Method{
-		{
-			Name:  "rtn",
-			Title: "Round to nearest",
-			Paper: "the common baseline; quantizers as in MBQ, arXiv:2412.19509",
-			// Nothing is searched, so nothing reads the token settings.
-			Tokens: Tokens{
-				Importance: "uniform", Clip: ClipNone, Keep: 1, Pool: PoolSample, Weight: WeightHard, Mass: MassFlat, Floor: FloorNone,
-				Answers: RoleKeep, Text: RoleKeep, Means: MeansAll, Control: ControlNone,
-			},
-			Path:     Path{Expose: ExposeNone, Target: TargetFP},
-			Search:   Search{Kind: SearchNone, Points: 1, Metric: MAE, Inspect: InspectBlock, Sites: models.Sites()},
-			Rotate:   RotateNone,
-			Rounding: Rounding{Kind: RoundNearest},
-			After:    AfterNone,
-		},
-		{
-			Name:  "tlq",
-			Title: "TLQ (reconstruction)",
-			Paper: "reconstruction of arXiv:2602.07899, whose body and code are not public",
-			// Selection by Σ|g·e|, weights by mean|g|: weighing by the error again
-			// would count it twice. Answers weigh 1, because gradient weights on them
-			// did harm in a pilot.
-			Tokens: Tokens{
-				Importance: "gradient*error", Clip: ClipIQR, Keep: 0.25, Pool: PoolModality, Weight: "gradient", Mass: MassRatio, Floor: FloorMedian,
-				Answers: RoleKeep, Text: RoleDrop, Means: MeansAll, Control: ControlNone,
-			},
-			Path:     Path{Expose: ExposeGroup, Target: TargetFP},
-			Search:   Search{Kind: SearchGrid, Points: 20, Metric: MAE, Inspect: InspectBlock, Sites: models.Sites()},
-			Rotate:   RotateNone,
-			Rounding: Rounding{Kind: RoundNearest},
-			After:    AfterNone,
-		},
+		roundToNearest(), smoothQuant(), awq(), mbq(), mbqDistort(), tlq(),
+		answersOnly(), tlqRandom(), tlqShuffled(), tlqLeast(), tlqFewer(),
 	}
+}
+
+// allTokens counts every token alike, padding excepted.
+func allTokens() Tokens {
+	return Tokens{
+		Importance: "uniform", Clip: ClipNone, Keep: 1, Pool: PoolSample, Weight: WeightHard, Mass: MassFlat, Floor: FloorNone,
+		Answers: RoleKeep, Text: RoleKeep, Means: MeansAll, Control: ControlNone,
+	}
+}
+
+// gridSearch is the scale search that AWQ introduced, over all sites.
+func gridSearch(metric Metric) Search {
+	return Search{Kind: SearchGrid, Points: 20, Metric: metric, Inspect: InspectBlock, Sites: models.Sites()}
+}
+
+// roundToNearest searches nothing, so nothing reads the token settings.
+func roundToNearest() Method {
+	return Method{
+		Name:     "rtn",
+		Title:    "Round to nearest",
+		Paper:    "the common baseline; quantizers as in MBQ, arXiv:2412.19509",
+		Tokens:   allTokens(),
+		Path:     Path{Expose: ExposeNone, Target: TargetFP},
+		Search:   Search{Kind: SearchNone, Points: 1, Metric: MAE, Inspect: InspectBlock, Sites: models.Sites()},
+		Rotate:   RotateNone,
+		Rounding: Rounding{Kind: RoundNearest},
+		After:    AfterNone,
+	}
+}
+
+// smoothQuant scales what norms feed by a closed form of channel maxima. It is
+// published for rounded activations; at a16 it only moves weights' ranges.
+func smoothQuant() Method {
+	m := roundToNearest()
+	m.Name, m.Title = "smoothquant", "SmoothQuant"
+	m.Paper = "arXiv:2211.10438, α = 0.5; published for weights and activations"
+	m.Search = Search{Kind: SearchSmooth, Points: 1, Alpha: 0.5, Metric: MAE, Inspect: InspectBlock, Sites: []models.Site{models.QKV, models.GateUp}}
+	return m
+}
+
+// awq is AWQ's scale search: squared error of all tokens. It is published for
+// weights alone; with rounded activations the engine's search defines it.
+func awq() Method {
+	m := roundToNearest()
+	m.Name, m.Title = "awq", "AWQ (scale search)"
+	m.Paper = "arXiv:2306.00978, without its clip search; published for weights alone"
+	m.Search = gridSearch(MSE)
+	return m
+}
+
+// mbq balances the modalities: a vision token weighs r, an answer token 1.
+func mbq() Method {
+	return Method{
+		Name:  "mbq",
+		Title: "MBQ",
+		Paper: "arXiv:2412.19509: reweighted, absolute error, unexposed, as its configurations are published",
+		Tokens: Tokens{
+			Importance: "uniform", Clip: ClipNone, Keep: 1, Pool: PoolModality, Weight: WeightHard, Mass: MassRatio, Floor: FloorMedian,
+			Answers: RoleKeep, Text: RoleDrop, Means: MeansAll, Control: ControlNone,
+		},
+		Path:     Path{Expose: ExposeNone, Target: TargetFP},
+		Search:   gridSearch(MAE),
+		Rotate:   RotateNone,
+		Rounding: Rounding{Kind: RoundNearest},
+		After:    AfterNone,
+	}
+}
+
+// mbqDistort is MBQ with its option to search on the quantized path.
+func mbqDistort() Method {
+	m := mbq()
+	m.Name, m.Title = "mbq-distort", "MBQ, distorted inputs"
+	m.Paper = "arXiv:2412.19509 with its released code's option distort"
+	m.Path.Expose = ExposeGroup
+	return m
+}
+
+// tlq selects by Σ|g·e| and weighs by mean|g|: weighing by the error again would
+// count it twice. Answers weigh 1, because gradient weights on them did harm in a
+// pilot.
+func tlq() Method {
+	return Method{
+		Name:  "tlq",
+		Title: "TLQ (reconstruction)",
+		Paper: "reconstruction of arXiv:2602.07899, whose body and code are not public",
+		Tokens: Tokens{
+			Importance: "gradient*error", Clip: ClipIQR, Keep: 0.25, Pool: PoolModality, Weight: "gradient", Mass: MassRatio, Floor: FloorMedian,
+			Answers: RoleKeep, Text: RoleDrop, Means: MeansAll, Control: ControlNone,
+		},
+		Path:     Path{Expose: ExposeGroup, Target: TargetFP},
+		Search:   gridSearch(MAE),
+		Rotate:   RotateNone,
+		Rounding: Rounding{Kind: RoundNearest},
+		After:    AfterNone,
+	}
+}
+
+// answersOnly is TLQ without any vision token in its objective.
+func answersOnly() Method {
+	m := tlq()
+	m.Name, m.Title = "answers", "Answer tokens only (control)"
+	m.Paper = "control: TLQ's search on answer tokens alone"
+	m.Tokens.Importance, m.Tokens.Clip, m.Tokens.Weight, m.Tokens.Keep = "uniform", ClipNone, WeightHard, 0
+	m.Tokens.Mass, m.Tokens.Floor = MassFlat, FloorNone
+	return m
+}
+
+// control is TLQ with a control of its selection.
+func control(name, title, paper string, c Control) Method {
+	m := tlq()
+	m.Name, m.Title, m.Paper, m.Tokens.Control = name, title, "control: "+paper, c
+	return m
+}
+
+func tlqRandom() Method {
+	return control("tlq-random", "TLQ, random vision tokens (control)", "as many vision tokens per sample, drawn at random, with their own weights", ControlRandom)
+}
+
+func tlqShuffled() Method {
+	return control("tlq-shuffled", "TLQ, shuffled importance (control)", "importance and weights permuted among a sample's vision tokens", ControlShuffled)
+}
+
+func tlqLeast() Method {
+	return control("tlq-least", "TLQ, least important tokens (control)", "as many vision tokens per sample, the least important", ControlLeast)
+}
+
+func tlqFewer() Method {
+	return control("tlq-fewer", "TLQ's number of tokens from fewer samples (control)", "whole samples, as many tokens in all", ControlFewer)
 }
 
 // FindMethod returns the built-in method of that name; the error lists the names.

@@ -165,8 +165,9 @@ func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float6
 // that candidates should reproduce from it: [B, T, In], [B, T, C].
 type siteData struct{ x, target []float32 }
 
-// siteData runs a batch up to a site.
-func (r *layerRun) siteData(batch int, site models.Site) (siteData, error) {
+// input runs a batch up to a site on the method's path and returns what the
+// site's linears read there, [B, T, In].
+func (r *layerRun) input(batch int, site models.Site) ([]float32, error) {
 	stream, layer := r.state.Exposed[batch], r.exact
 	o := models.BlockOptions{Taps: true}
 	switch r.c.Method.Path.Expose {
@@ -175,28 +176,36 @@ func (r *layerRun) siteData(batch int, site models.Site) (siteData, error) {
 	case ExposeGroup:
 		layer, o.ActQuant = r.partly.Layer, r.c.Format.ActQuant()
 	}
-	b := r.c.Batches[batch]
-	res, err := r.c.Runner.Block(b, stream, layer, o)
+	res, err := r.c.Runner.Block(r.c.Batches[batch], stream, layer, o)
 	if err != nil {
-		return siteData{}, err
+		return nil, err
 	}
-	d := siteData{x: res.Inputs[site], target: r.fp[batch].outputs[outputSites[outputIndex(site)]]}
+	return res.Inputs[site], nil
+}
+
+// siteData is a batch's input of a site and the target.
+func (r *layerRun) siteData(batch int, site models.Site) (d siteData, err error) {
+	if d.x, err = r.input(batch, site); err != nil {
+		return d, err
+	}
+	d.target = r.fp[batch].outputs[outputSites[outputIndex(site)]]
 	if r.c.Method.Path.Target == TargetSame {
-		d.target, err = r.c.Runner.Module(b, site, d.x, r.exact, nil, nil)
+		d.target, err = r.c.Runner.Module(r.c.Batches[batch], site, d.x, r.exact, nil, nil)
 	}
 	return d, err
 }
 
-// meanTokens lists the tokens that channel means are taken over; nil: all.
+// meanTokens lists the tokens that channel means are taken over.
 func (r *layerRun) meanTokens(sample int, tokens SampleTokens) []int {
-	if r.c.Method.Tokens.Means == MeansAll {
-		all := make([]int, r.samples[sample].Len())
-		for t := range all {
-			all[t] = t
-		}
-		return all
+	t := &r.c.Method.Tokens
+	if t.Means == MeansKept || t.Control == ControlFewer && len(tokens.Index) == 0 {
+		return tokens.Index
 	}
-	return tokens.Index
+	all := make([]int, r.samples[sample].Len())
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // wholeBatch is the workload of a batch whose tokens need each other.

@@ -20,7 +20,7 @@ type Selection struct {
 	// Weights are the values of Tokens.Weight where that names an importance; else
 	// nil.
 	Weights *TokenStats
-	// Rand shuffles under ControlShuffled; else nil.
+	// Rand serves the controls shuffled, random and fewer; else nil.
 	Rand *rand.Rand
 }
 
@@ -55,7 +55,7 @@ func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 			return nil, nil, err
 		}
 	}
-	if t.Control == ControlShuffled && in.Rand == nil {
+	if t.Control.random() && in.Rand == nil {
 		return nil, nil, fmt.Errorf("ptq: tokens.control %q needs a random generator", t.Control)
 	}
 	set := &TokenSet{Layers: make([]LayerTokens, layers)}
@@ -75,6 +75,9 @@ func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 			if set.Ratios != nil {
 				s.ratio = *set.Ratios[i].At(site)
 			}
+			if t.Mass == MassBalanced {
+				s.balance()
+			}
 			tokens := s.run()
 			if Count(tokens) == 0 {
 				return nil, nil, fmt.Errorf("ptq: the token-level calibration set of layer %d, %s is empty: none of the %d samples has a token that the method counts", i, site, len(in.Samples))
@@ -91,7 +94,12 @@ func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 }
 
 // needsRatios reports whether any weight is a gradient ratio.
-func (t Tokens) needsRatios() bool { return t.Mass == MassRatio || t.Text == RoleRatio }
+func (t Tokens) needsRatios() bool { return t.Mass != MassFlat || t.Text == RoleRatio }
+
+// random reports whether the control draws random numbers.
+func (c Control) random() bool {
+	return c == ControlShuffled || c == ControlRandom || c == ControlFewer
+}
 
 // selector makes the set of one layer and output site.
 type selector struct {
@@ -126,8 +134,14 @@ func (s *selector) run() []SampleTokens {
 		}
 		all = append(all, own...)
 	}
-	for _, pool := range s.split(all) {
+	pools := s.split(all)
+	for _, pool := range pools {
 		s.choose(pool)
+	}
+	if s.t.Control == ControlFewer {
+		s.chooseSamples(all, weights)
+	}
+	for _, pool := range pools {
 		s.weigh(pool, weights)
 	}
 	sets := make([]SampleTokens, len(weights))
@@ -267,12 +281,16 @@ func (s *selector) choose(pool []*pooled) {
 	// The subtraction keeps 0.1·30 from being rounded up to 4.
 	keep := min(n, int(math.Ceil(s.t.Keep*float64(n)-1e-9)))
 	informed := slices.ContainsFunc(pool, func(p *pooled) bool { return p.raw > 0 })
-	if keep < n && !informed {
+	if 0 < keep && keep < n && !informed {
 		keep = n
 		s.noImportance++
 	}
 	order := slices.Clone(pool)
-	if keep < n {
+	switch {
+	case keep == n || keep == 0:
+	case s.t.Control == ControlRandom:
+		s.in.Rand.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+	default:
 		slices.SortStableFunc(order, func(a, b *pooled) int {
 			c := cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.raw, a.raw))
 			if s.t.Control == ControlLeast {
@@ -311,6 +329,63 @@ func (s *selector) weigh(pool []*pooled, weights [][]float32) {
 	if flat {
 		s.noWeight++
 	}
+}
+
+// chooseSamples replaces the selection by whole samples in random order, until
+// as many tokens are in the set as were selected: see [ControlFewer].
+func (s *selector) chooseSamples(all []pooled, weights [][]float32) {
+	budget := 0
+	bySample := make([]map[int]*pooled, len(weights))
+	for i := range all {
+		p := &all[i]
+		if p.kept {
+			budget++
+			p.kept = false
+		}
+		if bySample[p.sample] == nil {
+			bySample[p.sample] = map[int]*pooled{}
+		}
+		bySample[p.sample][p.token] = p
+	}
+	for _, row := range weights {
+		for _, w := range row {
+			if w >= 0 {
+				budget++
+			}
+		}
+	}
+	for _, i := range s.in.Rand.Perm(len(weights)) {
+		for t := range weights[i] {
+			p := bySample[i][t]
+			switch {
+			case budget == 0:
+				weights[i][t] = -1
+			case p != nil:
+				p.kept = true
+				budget--
+			case weights[i][t] >= 0:
+				budget--
+			}
+		}
+	}
+}
+
+// balance turns ratios per token into ratios per modality.
+func (s *selector) balance() {
+	var count [3]float64
+	for _, sample := range s.in.Samples {
+		for _, m := range sample.Modality {
+			count[m]++
+		}
+	}
+	scale := func(m models.Modality) float64 {
+		if count[m] == 0 {
+			return 0
+		}
+		return count[models.Answer] / count[m]
+	}
+	s.ratio.Vision *= scale(models.Vision)
+	s.ratio.Text *= scale(models.Other)
 }
 
 // mass is what a token of a pooled modality weighs on average.

@@ -61,13 +61,6 @@ func randomStats(layers int, samples []*models.Sequence, seed uint64) *TokenStat
 	})
 }
 
-func mbqTokens() Tokens {
-	return Tokens{
-		Importance: "uniform", Clip: ClipNone, Keep: 1, Pool: PoolModality, Weight: WeightHard, Mass: MassRatio, Floor: FloorMedian,
-		Answers: RoleKeep, Text: RoleDrop, Means: MeansAll, Control: ControlNone,
-	}
-}
-
 // naiveMBQ is MBQ's ratio of one site, straight from its definition.
 func naiveMBQ(samples []*models.Sequence, g *TokenStats, site models.Site) []float64 {
 	var r []float64
@@ -266,11 +259,11 @@ func TestSelectErrors(t *testing.T) {
 		}
 	}
 	noAnswers := samplesOf("vvt")
-	if _, _, err := SelectTokens(mbqTokens(), Selection{Samples: noAnswers, Gradients: randomStats(2, noAnswers, 1), Importance: randomStats(2, noAnswers, 1)}); err == nil {
+	if _, _, err := SelectTokens(mustFind(t, "mbq").Tokens, Selection{Samples: noAnswers, Gradients: randomStats(2, noAnswers, 1), Importance: randomStats(2, noAnswers, 1)}); err == nil {
 		t.Error("samples without answers were accepted")
 	}
 	textOnly := samplesOf("tt")
-	flat := mbqTokens()
+	flat := mustFind(t, "mbq").Tokens
 	flat.Mass = MassFlat
 	if _, _, err := SelectTokens(flat, Selection{Samples: textOnly, Importance: randomStats(2, textOnly, 1)}); err == nil || !strings.Contains(err.Error(), "empty") {
 		t.Errorf("got %v", err)
@@ -281,7 +274,7 @@ func TestSelectErrors(t *testing.T) {
 func TestTextOnlyIsUniform(t *testing.T) {
 	samples := samplesOf("aaat", "aaaaat")
 	g := randomStats(2, samples, 3)
-	set, _, err := SelectTokens(mbqTokens(), Selection{Samples: samples, Gradients: g, Importance: g})
+	set, _, err := SelectTokens(mustFind(t, "mbq").Tokens, Selection{Samples: samples, Gradients: g, Importance: g})
 	if err != nil {
 		t.Fatal(err)
 	}

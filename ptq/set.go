@@ -71,11 +71,17 @@ func setField(field reflect.Value, value string) error {
 // fieldByTag finds the field whose JSON name is name.
 func fieldByTag(v reflect.Value, name string) reflect.Value {
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("json") == name {
+		if jsonName(v.Type().Field(i)) == name {
 			return v.Field(i)
 		}
 	}
 	return reflect.Value{}
+}
+
+// jsonName is a field's name in JSON.
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
 }
 
 // methodKeys lists the dotted keys of all settings, sorted.
@@ -84,7 +90,7 @@ func methodKeys() []string {
 	var walk func(t reflect.Type, prefix string)
 	walk = func(t reflect.Type, prefix string) {
 		for i := range t.NumField() {
-			key := prefix + t.Field(i).Tag.Get("json")
+			key := prefix + jsonName(t.Field(i))
 			if t.Field(i).Type.Kind() == reflect.Struct {
 				walk(t.Field(i).Type, key+".")
 			} else {

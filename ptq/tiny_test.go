@@ -168,16 +168,3 @@ func (c *Calibration) calibrate(t testing.TB, set *TokenSet) ([]*LayerResult, []
 	}
 	return results, states
 }
-
-// mbqMethod is MBQ as a value of Method; distort: with its exposed path.
-func mbqMethod(distort bool) Method {
-	m := Method{
-		Name: "mbq", Title: "MBQ", Paper: "arXiv:2412.19509", Tokens: mbqTokens(), Path: Path{Expose: ExposeNone, Target: TargetFP},
-		Search: Search{Kind: SearchGrid, Points: 20, Metric: MAE, Inspect: InspectBlock, Sites: models.Sites()},
-		Rotate: RotateNone, Rounding: Rounding{Kind: RoundNearest}, After: AfterNone,
-	}
-	if distort {
-		m.Path.Expose = ExposeGroup
-	}
-	return m
-}

@@ -30,6 +30,9 @@ func (m *methods) Run(_ context.Context, c *console) error {
 			path = fmt.Sprintf("expose %s, target %s", x.Path.Expose, x.Path.Target)
 			search = fmt.Sprintf("%s %d, %s", x.Search.Kind, x.Search.Points, x.Search.Metric)
 		}
+		if x.Search.Kind == ptq.SearchSmooth {
+			path, search = fmt.Sprintf("expose %s", x.Path.Expose), fmt.Sprintf("smooth, α %g", x.Search.Alpha)
+		}
 		t.Add(x.Name, x.Title, tokens, path, search, string(x.Rounding.Kind), x.Paper)
 	}
 	c.printf("%s", t.Text())

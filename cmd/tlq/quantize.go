@@ -99,7 +99,7 @@ func (q *quantize) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	if what.Method.NeedsTokens() {
+	if what.Method.NeedsSamples() {
 		progress := display.NewProgress("quantize", m.CalibrationSteps())
 		defer progress.Done()
 		m = m.WithProgress(progress)
