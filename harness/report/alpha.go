@@ -228,8 +228,8 @@ func (v *curve) Plot(c draw.Canvas, p *plot.Plot) {
 func alphaCaption(trace *harness.Trace, sites []string, method, model string, cut bool) string {
 	var searches, better int
 	var gains []float64
-	text := ""
-	for i, site := range sites {
+	var medians []string
+	for _, site := range sites {
 		var chosen []float64
 		for _, l := range trace.Layers {
 			s, ok := l.Sites[site]
@@ -244,13 +244,10 @@ func alphaCaption(trace *harness.Trace, sites []string, method, model string, cu
 				better++
 			}
 		}
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("%s at %s", fixed(median(chosen), 2), site)
+		medians = append(medians, fmt.Sprintf("%s at %s", fixed(median(chosen), 2), site))
 	}
 	out := fmt.Sprintf("%s at %s on %s: a smoothing exponent α above plain rounding's lowers the objective in %d of %d searches, by %s in the median and by %s at most; the median chosen α is %s.",
-		method, trace.Format, model, better, searches, percent(median(gains)), percent(slices.Max(gains)), text)
+		method, trace.Format, model, better, searches, percent(median(gains)), percent(slices.Max(gains)), list(medians))
 	if cut {
 		out += fmt.Sprintf(" Curves above %s leave the panel.", fixed(100*highestCurve, 0)+"%")
 	}

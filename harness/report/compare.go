@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/tlqlab/tlqlab/eval"
-	"github.com/tlqlab/tlqlab/harness"
 )
 
 // comparison sets two methods against each other on the same questions. The
@@ -186,35 +185,4 @@ func judge(comparisons []*comparison) error {
 		return err
 	}
 	return family(false, func(c *comparison) *eval.Verdict { return &c.accuracy })
-}
-
-// atChance lists the models whose unquantized accuracy isn't above guessing.
-func (r *run) atChance() []string {
-	var out []string
-	for _, model := range r.models {
-		fp := r.fp[model]
-		if fp == nil {
-			continue
-		}
-		interval, ok := fp.Intervals["accuracy"]
-		if chance := chanceOf(fp); ok && chance > 0 && interval.Low <= chance {
-			out = append(out, model)
-		}
-	}
-	return out
-}
-
-// chanceOf is the accuracy of guessing over a record's tasks.
-func chanceOf(rec *harness.Record) float64 {
-	var sum float64
-	n := 0
-	for _, name := range taskNames(rec) {
-		t := rec.Tasks[name]
-		sum += t.Chance * float64(t.N)
-		n += t.N
-	}
-	if n == 0 {
-		return 0
-	}
-	return sum / float64(n)
 }

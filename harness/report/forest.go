@@ -114,7 +114,7 @@ func (f *forest) limits() (low, high float64) {
 
 // drawing lays the forest out.
 func (f *forest) drawing() *drawing {
-	const top, bottom = vg.Length(20), vg.Length(40)
+	const top, bottom, labelHeight = vg.Length(20), vg.Length(40), vg.Length(18)
 	height := top + bottom + forestRowHeight*vg.Length(len(f.rows))
 	return &drawing{figureWidth, height, func(c draw.Canvas) error {
 		c = draw.Crop(c, margin, -margin, 0, 0)
@@ -128,7 +128,6 @@ func (f *forest) drawing() *drawing {
 
 		p := newPlot()
 		p.HideY()
-		p.X.Label.Text = f.axis
 		p.X.Tick.Marker = f.ticks
 		if f.log {
 			p.X.Scale = plot.LogScale{}
@@ -136,7 +135,7 @@ func (f *forest) drawing() *drawing {
 		p.X.Min, p.X.Max = f.limits()
 		p.Y.Min, p.Y.Max = -0.5, float64(len(f.rows))-0.5
 		p.Add(grid{x: true}, f)
-		area := draw.Crop(c, left, -right, 0, -top)
+		area := draw.Crop(c, left, -right, labelHeight, -top)
 		p.Draw(area)
 
 		data := p.DataCanvas(area)
@@ -147,6 +146,11 @@ func (f *forest) drawing() *drawing {
 			write(c, value, c.Max.X, y, r.value)
 		}
 		f.writeMarks(c, tx, left, right)
+		// Not the plot's own label: gonum would make room for it beside its place on
+		// a logarithmic axis.
+		s := style(textSize, ink, draw.XCenter)
+		half := s.Width(f.axis) / 2
+		write(c, s, min(max((data.Min.X+data.Max.X)/2, c.Min.X+half), c.Max.X-half), c.Min.Y+8, f.axis)
 		return nil
 	}}
 }

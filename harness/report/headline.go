@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tlqlab/tlqlab/eval"
-	"github.com/tlqlab/tlqlab/harness"
 )
 
 // headline answers in a few sentences: which method keeps most of the
@@ -152,13 +151,16 @@ func (r *run) keptSentence(first *score, others []*score, comparisons []*compari
 	}
 	var parts []string
 	for _, o := range others {
+		if len(others) >= mostNamed && o.method != r.baseline() && o.method != r.focus() {
+			continue
+		}
 		part := fmt.Sprintf("%s %s", r.label(o.method), percent(o.kept.mean))
 		if c := between2(comparisons, first, o); c != nil && c.compared() {
 			part += " (" + verdictWord(c.accuracyOutcome(first)) + ")"
 		}
 		parts = append(parts, part)
 	}
-	return fmt.Sprintf("It keeps %s of the unquantized accuracy; %s.", percent(first.kept.mean), list(parts))
+	return fmt.Sprintf("%s keeps %s of the unquantized accuracy, %s.", r.label(first.method), percent(first.kept.mean), list(parts))
 }
 
 // between2 finds the comparison of two scores.
@@ -217,7 +219,7 @@ func (r *run) manyContests(contests []*setting, comparisons []*comparison) []str
 	return append(text, r.keptRanges(ahead, contests))
 }
 
-// mostNamed is how many settings are spoken of by name.
+// mostNamed is how many settings or methods the headline names.
 const mostNamed = 4
 
 // leaders names who is ahead where, in brackets; "" where it is one method
@@ -334,82 +336,12 @@ func (r *run) keptRanges(ahead string, contests []*setting) string {
 	}
 	var parts []string
 	for _, m := range r.methods {
-		if rest := ranges(m); m != ahead && rest != none {
+		named := len(r.methods) <= mostNamed || m == r.baseline() || m == r.focus()
+		if rest := ranges(m); named && m != ahead && rest != none {
 			parts = append(parts, r.label(m)+" "+rest)
 		}
 	}
-	return fmt.Sprintf("It keeps %s of the unquantized accuracy; %s.", own, list(parts))
-}
-
-// Bounds of the baseline's KL within which methods can differ visibly, in
-// nats per answer token: below, there is hardly any damage to repair; above,
-// little of the model is left.
-const (
-	littleDamage = 0.05
-	muchDamage   = 0.6
-)
-
-// cautions lists what a reader must know before believing the headline.
-func (r *run) cautions() []string {
-	var out []string
-	for _, model := range r.atChance() {
-		fp := r.fp[model]
-		i := fp.Intervals["accuracy"]
-		out = append(out, fmt.Sprintf("%s itself is not above guessing: %s right [%s, %s] where chance is %s. Accuracy says nothing about methods here.",
-			r.modelName(model), percent(fp.Metrics.Accuracy), percent(i.Low), percent(i.High), percent(chanceOf(fp))))
-	}
-	var little, much []string
-	for _, st := range r.settings {
-		for _, s := range st.finished() {
-			switch {
-			case s.method != baselineMethod:
-			case s.kl.mean < littleDamage:
-				little = append(little, fmt.Sprintf("%s (%s)", r.settingName(st), number(s.kl.mean)))
-			case s.kl.mean > muchDamage:
-				much = append(much, fmt.Sprintf("%s (%s)", r.settingName(st), number(s.kl.mean)))
-			}
-		}
-	}
-	if len(little) > 0 {
-		out = append(out, fmt.Sprintf("%s does little damage at %s, in nats per token: below %s methods have hardly anything to repair.",
-			r.label(baselineMethod), list(little), digits(littleDamage)))
-	}
-	if len(much) > 0 {
-		out = append(out, fmt.Sprintf("%s leaves little of the model at %s, in nats per token: above %s a lower KL need not mean a usable model.",
-			r.label(baselineMethod), list(much), digits(muchDamage)))
-	}
-	if failed := r.failures(); len(failed) > 0 {
-		out = append(out, fmt.Sprintf("%d of %s failed and are missing from every number; they are listed below.", len(failed), count(len(r.records), "cell")))
-	}
-	return append(out, r.seedCaution()...)
-}
-
-// seedCaution says what the intervals cover.
-func (r *run) seedCaution() []string {
-	seeds := 0
-	for _, st := range r.settings {
-		for _, s := range st.scores {
-			seeds = max(seeds, len(s.records))
-		}
-	}
-	switch {
-	case seeds == 1:
-		return []string{"One calibration seed: intervals speak of other questions, not of other calibration samples."}
-	case seeds > 1 && seeds < eval.MinClusters:
-		return []string{fmt.Sprintf("Intervals that resample %d calibration seeds are somewhat too narrow: eight or more would be needed.", seeds)}
-	}
-	return nil
-}
-
-// failures lists the failed records.
-func (r *run) failures() []*harness.Record {
-	var out []*harness.Record
-	for i := range r.records {
-		if r.records[i].Status == harness.StatusFailed {
-			out = append(out, &r.records[i])
-		}
-	}
-	return out
+	return fmt.Sprintf("%s keeps %s of the unquantized accuracy, %s.", r.label(ahead), own, list(parts))
 }
 
 // paragraph joins sentences.

@@ -52,15 +52,15 @@ func importance(t *harness.TokenMap, picture image.Image, method, model string) 
 	texts := textRows(t)
 	height := max(vg.Length(40+12*len(texts)), 120)
 	if h.tokens > 0 {
-		height = max(height, 480)
+		_, picture := h.size()
+		height = max(height, 2*picture+heatTop+heatBetween+heatBottom)
 	}
 	d := &drawing{figureWidth, height, func(c draw.Canvas) error {
 		if h.tokens == 0 {
 			drawTexts(c, texts)
 			return nil
 		}
-		left := draw.Crop(c, margin, -(figureWidth - 245), 0, 0)
-		h.draw(left, picture)
+		h.draw(draw.Crop(c, margin, 0, 0, 0), picture)
 		drawTexts(draw.Crop(c, 265, 0, 0, 0), texts)
 		return nil
 	}}
@@ -101,16 +101,22 @@ func heatOf(t *harness.TokenMap) (*heat, error) {
 	return h, nil
 }
 
+// Heights above, between and below the two pictures.
+const heatTop, heatBetween, heatBottom = vg.Length(20), vg.Length(24), vg.Length(36)
+
+// size is that of each picture, in the grid's proportions.
+func (h *heat) size() (width, height vg.Length) {
+	width, height = 242, 200
+	ratio := vg.Length(h.cols) / vg.Length(h.rows)
+	if height*ratio > width {
+		return width, width / ratio
+	}
+	return height * ratio, height
+}
+
 // draw puts the picture above the same picture under its heat.
 func (h *heat) draw(c draw.Canvas, picture image.Image) {
-	const top, between, bottom = vg.Length(20), vg.Length(24), vg.Length(34)
-	size := c.Max.Y - c.Min.Y - top - between - bottom
-	width, height := c.Max.X-c.Min.X, size/2
-	if ratio := vg.Length(h.cols) / vg.Length(h.rows); height*ratio > width {
-		height = width / ratio
-	} else {
-		width = height * ratio
-	}
+	width, height := h.size()
 	heading := bold(style(textSize, ink, draw.XLeft))
 	place := func(y vg.Length, title string, img image.Image) vg.Rectangle {
 		write(c, heading, c.Min.X, y+8, title)
@@ -118,11 +124,11 @@ func (h *heat) draw(c draw.Canvas, picture image.Image) {
 		c.DrawImage(r, img)
 		return r
 	}
-	y := c.Max.Y - top
+	y := c.Max.Y - heatTop
 	if picture != nil {
 		place(y, "picture", h.paint(picture, false))
 	}
-	y -= height + between
+	y -= height + heatBetween
 	r := place(y, fmt.Sprintf("importance of its %d vision tokens", h.tokens), h.paint(picture, true))
 	h.outline(c, r)
 	h.scale(c, vg.Rectangle{Min: vg.Point{X: r.Min.X, Y: r.Min.Y - 16}, Max: vg.Point{X: r.Max.X, Y: r.Min.Y - 8}})

@@ -86,7 +86,8 @@ func (r *run) addScore(s *sheet, x *score) {
 	st := x.setting
 	head := []any{r.modelName(st.model), st.format, r.label(x.method)}
 	if !x.finished() {
-		s.show.Add(append(head, none, "failed", none, none, none, none, none, none, fmt.Sprintf("0 of %d", x.failed))...)
+		head[2] = r.label(x.method) + ": failed"
+		s.show.Add(append(head, none, none, none, none, none, none, none, none, fmt.Sprintf("0 of %d", x.failed))...)
 		row := []string{st.model, st.format, x.method}
 		s.csv = append(s.csv, append(row, append(make([]string, 17), "0", "0", strconv.Itoa(x.failed))...))
 		return

@@ -133,12 +133,3 @@ func between(values []float64, format func(float64) string) string {
 	}
 	return format(low) + " to " + format(high)
 }
-
-// sentence ends a text with one full stop and begins it with a capital.
-func sentence(s string) string {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + strings.TrimSuffix(s[1:], ".") + "."
-}
