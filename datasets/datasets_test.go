@@ -371,8 +371,8 @@ func ExampleTask_Examples() {
 		fmt.Println(e.Question, e.Answers[0], e.Choices)
 	}
 	// Output:
-	// What is at B2? bomb [dice beer whale bomb]
-	// Where is the dice? A1 [A1 D2 C3 A2]
-	// What is right of the bomb? snake [dice whale beer snake]
-	// Count: snake 4 [3 2 4 1]
+	// What is at C1? car [drum pineapple car lollipop]
+	// Where is the drum? C3 [A4 D1 B2 C3]
+	// What is below the lollipop? car [drum pineapple car orange]
+	// Count: pineapple 3 [2 1 3 4]
 }

@@ -10,9 +10,10 @@ const (
 	canvas  = 128 // side of every picture handed out, pixels
 	choices = 4   // choices of every question
 
-	bigLeast = 96     // smallest side of the emoji of task emoji, pixels
-	bigMost  = canvas // largest
-	tint     = 32     // backgrounds are 255 − [0, tint) in every channel
+	bigLeast   = 96         // smallest side of the emoji of task emoji, pixels
+	bigMost    = canvas     // largest
+	smallLeast = boardEmoji // smallest in the training stream, where small pictures prepare for boards
+	tint       = 32         // backgrounds are 255 − [0, tint) in every channel
 )
 
 // Questions of task emoji.
@@ -45,7 +46,7 @@ func askEmojiOf(p *pack, pool []pooled, split Split, seed uint64, i int) (Exampl
 		Licence:   p.licence(at.vendor),
 		Attribute: c.Kind,
 	}
-	return e, func() (*image.RGBA, error) { return p.drawEmoji(rng, at) }
+	return e, func() (*image.RGBA, error) { return p.drawEmoji(rng, at, bigLeast) }
 }
 
 // distractors returns the names of choices−1 other concepts of the concept's group.
@@ -61,13 +62,14 @@ func (p *pack) distractors(rng *rand.Rand, split Split, concept int) []string {
 	return names
 }
 
-// drawEmoji draws one emoji, large, at a random size and place on a light background.
-func (p *pack) drawEmoji(rng *rand.Rand, at pair) (*image.RGBA, error) {
+// drawEmoji draws one emoji at a random size of at least so many pixels and at a random
+// place on a light background.
+func (p *pack) drawEmoji(rng *rand.Rand, at pair, least int) (*image.RGBA, error) {
 	source, err := p.picture(at)
 	if err != nil {
 		return nil, err
 	}
-	size := bigLeast + rng.IntN(bigMost-bigLeast+1)
+	size := least + rng.IntN(bigMost-least+1)
 	x, y := rng.IntN(canvas-size+1), rng.IntN(canvas-size+1)
 	img := background(rng)
 	source.resize(p.kernel(size)).onto(img, x, y)
@@ -91,7 +93,7 @@ func emojiPicture(p *pack, seed uint64, i int) (Picture, error) {
 	pool := p.pools[Train][false]
 	chosen := pool[rng.IntN(len(pool))]
 	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
-	img, err := p.drawEmoji(rng, at)
+	img, err := p.drawEmoji(rng, at, smallLeast)
 	if err != nil {
 		return Picture{}, err
 	}

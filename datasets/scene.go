@@ -307,22 +307,22 @@ func (b *board) vendors() []int {
 
 const (
 	sceneQAs    = 8 // questions of the training stream about one board, at most
-	sparseEvery = 3 // one in so many boards of the training stream is sparse
+	sparseEvery = 2 // one in so many boards of the training stream is sparse
 )
 
 // sceneText is picture i of the training stream without its picture: the board, its questions and the generator for drawing.
 func sceneText(p *pack, seed uint64, i int) (*board, []QA, *rand.Rand) {
 	rng := stream("scene picture", Train, seed, i)
-	b, counts := newBoard, 2
+	b := newBoard
 	if rng.IntN(sparseEvery) == 0 {
-		b, counts = newSparseBoard, 1
+		b = newSparseBoard
 	}
 	board := b(rng, p.pools[Train][true])
 	var all []QA
 	for _, ask := range []struct {
 		kind questionKind
 		most int
-	}{{askCount, counts}, {askWhere, 2}, {askNeighbour, 2}} {
+	}{{askCount, 1}, {askWhere, 2}, {askNeighbour, 1}} {
 		for _, q := range board.ask(p, rng, ask.kind, ask.most) {
 			all = append(all, q.QA)
 		}

@@ -117,7 +117,7 @@ func TestScenePictures(t *testing.T) {
 		t.Errorf("kinds of questions: %v", kinds)
 	}
 	for n := range 4 {
-		near(t, "training count "+strconv.Itoa(n+1), counts[strconv.Itoa(n+1)], 6000-sparse, 0.25)
+		near(t, "training count "+strconv.Itoa(n+1), counts[strconv.Itoa(n+1)], 3000, 0.25)
 	}
 	near(t, "sparse boards", sparse, 3000, 1.0/sparseEvery)
 }
