@@ -89,9 +89,15 @@ func (c *Samples) build() ([]*models.Sequence, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.m.tokenize(examples)
+}
+
+// tokenize makes calibration samples of examples: the question and its answer.
+func (m *Model) tokenize(examples []datasets.Example) ([]*models.Sequence, error) {
 	seqs := make([]*models.Sequence, len(examples))
 	for i, e := range examples {
-		if seqs[i], err = c.m.Prompt(e.Images, e.Question, e.Answers[0]); err != nil {
+		var err error
+		if seqs[i], err = m.Prompt(e.Images, e.Question, e.Answers[0]); err != nil {
 			return nil, fmt.Errorf("harness: calibration sample %s: %w", e.ID, err)
 		}
 	}

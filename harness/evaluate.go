@@ -142,20 +142,29 @@ func (m *Model) ask(q *Quantized, c chunk, data Key, reference *answers) (*answe
 	if err != nil {
 		return nil, err
 	}
-	seqs := make([]*models.Sequence, len(questions))
-	for i := range questions {
-		seqs[i] = questions[i].Sequence
-	}
 	x, err := m.embed(fmt.Sprintf("embed %s %d to %d", c.Task, c.Start, c.Start+c.N-1), c.embedKey(m, data),
-		func() ([]*models.Sequence, error) { return seqs, nil })
+		func() ([]*models.Sequence, error) { return sequences(questions), nil })
 	if err != nil {
 		return nil, err
 	}
+	return m.score(q, questions, x, reference)
+}
+
+func sequences(questions []*eval.Question) []*models.Sequence {
+	seqs := make([]*models.Sequence, len(questions))
+	for i, q := range questions {
+		seqs[i] = q.Sequence
+	}
+	return seqs
+}
+
+// score asks embedded questions; x is [tokens, C] of each.
+func (m *Model) score(q *Quantized, questions []*eval.Question, x [][]float32, reference *answers) (*answers, error) {
 	r, act, err := m.quantizedRunner(q)
 	if err != nil {
 		return nil, err
 	}
-	batches, err := m.NewBatches(seqs, x)
+	batches, err := m.NewBatches(sequences(questions), x)
 	if err != nil {
 		return nil, err
 	}
