@@ -224,12 +224,13 @@ func (h *heat) outline(c draw.Canvas, r vg.Rectangle) {
 
 // scale draws the colour bar with its ends in per cent.
 func (h *heat) scale(c draw.Canvas, r vg.Rectangle) {
-	const n = 64
-	w := (r.Max.X - r.Min.X) / n
-	for i := range n {
-		x := r.Min.X + w*vg.Length(i)
-		fill(c, vg.Rectangle{Min: vg.Point{X: x, Y: r.Min.Y}, Max: vg.Point{X: x + w + 0.3, Y: r.Max.Y}}, heatColor(float64(i)/(n-1)))
+	bar := image.NewRGBA(image.Rect(0, 0, 512, 16)) // a picture: rectangles would leave seams
+	for x := range bar.Bounds().Dx() {
+		for y := range bar.Bounds().Dy() {
+			bar.SetRGBA(x, y, heatColor(float64(x)/float64(bar.Bounds().Dx()-1)))
+		}
 	}
+	c.DrawImage(r, bar)
 	s := style(smallSize, ink, draw.XLeft)
 	write(c, s, r.Min.X, r.Min.Y-8, "0%")
 	s.XAlign = draw.XCenter
