@@ -60,10 +60,10 @@ func qwen2vlNano() Recipe {
 			},
 		},
 		Seed: 1, Tasks: []string{"emoji", "scene"},
-		Steps: 8500, PicturesPerTask: 8,
+		Steps: 6500, PicturesPerTask: 8,
 		Peak: 3e-3, Final: 0.01, Warmup: 200,
 		Beta1: 0.9, Beta2: 0.98, Decay: 0.05, Clip: 1,
-		EvaluateEvery: 1000, CheckpointEvery: 250, Questions: 200,
+		EvaluateEvery: 500, CheckpointEvery: 250, Questions: 200,
 	}
 }
 

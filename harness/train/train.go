@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/kernels"
 	"github.com/tlqlab/tlqlab/models"
 )
 
@@ -127,32 +129,41 @@ func (t *trainer) record(p LossPoint) {
 	*w = LossPoint{}
 }
 
-// one is an optimizer step on the mean of the tasks' gradients.
+// passed is what one batch gave.
+type passed struct {
+	loss  float64
+	right int
+	grads [][]float32
+	err   error
+}
+
+// one is an optimizer step on the mean of the tasks' gradients. The tasks' passes
+// run side by side; their gradients are added in the tasks' order.
 func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
-	var sum [][]float32
+	results := make([]passed, len(list))
+	var wg sync.WaitGroup
+	for i, b := range list {
+		wg.Go(func() {
+			r := &results[i]
+			r.loss, r.right, r.grads, r.err = t.runner.LossAndGradients(b, t.weights)
+		})
+	}
+	wg.Wait()
 	var p LossPoint
-	share := 1 / float32(len(list))
-	for _, b := range list {
-		loss, right, grads, err := t.runner.LossAndGradients(b, t.weights)
-		if err != nil {
-			return p, err
+	share := 1 / float64(len(list))
+	sum := results[0].grads
+	for i, r := range results {
+		if r.err != nil {
+			return p, r.err
 		}
-		p.Loss += loss / float64(len(list))
-		p.Right += float64(right) / float64(b.Scored) / float64(len(list))
-		if sum == nil {
-			sum = grads
-			for _, g := range sum {
-				for j := range g {
-					g[j] *= share
-				}
-			}
-			continue
+		p.Loss += share * r.loss
+		p.Right += share * float64(r.right) / float64(list[i].Scored)
+		if i > 0 {
+			add(sum, r.grads)
 		}
-		for i, g := range grads {
-			for j, v := range g {
-				sum[i][j] += share * v
-			}
-		}
+	}
+	for _, g := range sum {
+		kernels.MulScalar(g, g, float32(share))
 	}
 	if p.Loss != p.Loss {
 		return p, fmt.Errorf("train: loss is NaN at step %d; lower the peak learning rate %g", t.step+1, t.recipe.Peak)
@@ -161,6 +172,13 @@ func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
 	p.Norm = t.optimizer.step(t.step, sum)
 	t.curve.Pictures += len(list) * t.recipe.PicturesPerTask
 	return p, nil
+}
+
+// add adds b to a, tensor by tensor.
+func add(a, b [][]float32) {
+	for i, g := range b {
+		kernels.Add(a[i], a[i], g)
+	}
 }
 
 // milestones evaluates and saves where it is time.
