@@ -1,0 +1,377 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// randomProblem makes weights and a Hessian of correlated inputs.
+func randomProblem(rng *rand.Rand, rows, cols, tokens int) (w, h []float64) {
+	w = make([]float64, rows*cols)
+	for i := range w {
+		w[i] = rng.NormFloat64()
+	}
+	x := make([]float32, tokens*cols)
+	for t := range tokens {
+		shared := rng.NormFloat64()
+		for c := range cols {
+			x[t*cols+c] = float32(rng.NormFloat64()*math.Exp(0.3*float64(c%7)) + shared)
+		}
+	}
+	h = make([]float64, cols*cols)
+	AddGram(h, x, nil, cols)
+	return w, h
+}
+
+// invert is Gauss–Jordan elimination.
+func invert(a []float64, n int) []float64 {
+	a = slices.Clone(a)
+	inv := make([]float64, n*n)
+	for i := range n {
+		inv[i*n+i] = 1
+	}
+	for k := range n {
+		d := a[k*n+k]
+		for j := range n {
+			a[k*n+j] /= d
+			inv[k*n+j] /= d
+		}
+		for i := range n {
+			if f := a[i*n+k]; i != k {
+				for j := range n {
+					a[i*n+j] -= f * a[k*n+j]
+					inv[i*n+j] -= f * inv[k*n+j]
+				}
+			}
+		}
+	}
+	return inv
+}
+
+// naiveSolve is the column solver from optimal brain surgery's definition: round
+// column j, spread its error by the inverse of the Hessian of the columns that
+// are left. One row at a time, no blocks, one grid per row.
+func naiveSolve(w, h []float64, rows, cols int, rule GridRule) (codes []int32) {
+	for r := range rows {
+		row := slices.Clone(w[r*cols : (r+1)*cols])
+		step, zero := FindGrid(rule, row)
+		for j := range cols {
+			n := cols - j
+			left := make([]float64, n*n)
+			for a := range n {
+				for b := range n {
+					left[a*n+b] = h[(j+a)*cols+j+b]
+				}
+			}
+			inv := invert(left, n)
+			code := Quantize(rule, row[j], step, zero)
+			codes = append(codes, int32(code))
+			e := (row[j] - Dequantize(code, step, zero)) / inv[0]
+			for k := range n {
+				row[j+k] -= e * inv[k]
+			}
+		}
+	}
+	return codes
+}
+
+func TestSolveColumnsEqualsDefinition(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	const rows, cols = 5, 23
+	w, h := randomProblem(rng, rows, cols, 60)
+	for _, rule := range []GridRule{{Kind: GridRange, Bits: 3, Symmetric: true}, {Kind: GridGPTQ, Bits: 3}, {Kind: GridGPTQ, Bits: 4, Symmetric: true, Shrink: true}} {
+		want := naiveSolve(w, h, rows, cols, rule)
+		for _, block := range []int{1, 8, 23, 128} {
+			s, err := SolveColumns(w, rows, cols, h, SolveOptions{Rule: rule, Block: block})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(s.Codes, want) {
+				t.Errorf("%v, block %d: codes differ", rule, block)
+			}
+			checkLoss(t, s, w, h, rows, cols)
+		}
+	}
+}
+
+// checkLoss compares twice the loss with tr((W−Q)·H·(W−Q)ᵀ).
+func checkLoss(t *testing.T, s *Solution, w, h []float64, rows, cols int) {
+	t.Helper()
+	var loss, trace float64
+	for r := range rows {
+		loss += s.RowLoss[r]
+		for i := range cols {
+			for j := range cols {
+				hij := h[i*cols+j]
+				if i == j {
+					hij += s.Damped
+				}
+				trace += (w[r*cols+i] - s.Value(r, i, rows, cols)) * hij * (w[r*cols+j] - s.Value(r, j, rows, cols))
+			}
+		}
+	}
+	if math.Abs(2*loss-trace) > 1e-9*trace {
+		t.Errorf("twice the loss is %v, tr((W−Q)H(W−Q)ᵀ) %v", 2*loss, trace)
+	}
+}
+
+// With inputs that don't correlate nothing can be spread: the solver rounds to
+// nearest in any order and grouping, bit for bit where the range is no difference,
+// which float32 rounds.
+func TestSolveColumnsWithIdentity(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 1))
+	const rows, cols = 9, 32
+	w, _ := randomProblem(rng, rows, cols, 1)
+	narrow := make([]float32, len(w))
+	for i := range w {
+		narrow[i] = float32(w[i])
+		w[i] = float64(narrow[i])
+	}
+	h := make([]float64, cols*cols)
+	for i := range cols {
+		h[i*cols+i] = 2
+	}
+	for _, symmetric := range []bool{true, false} {
+		for _, group := range []int{0, 8} {
+			for _, order := range []bool{false, true} {
+				s, err := SolveColumns(w, rows, cols, h, SolveOptions{Rule: GridRule{Kind: GridRange, Bits: 3, Symmetric: symmetric}, Group: group, Block: 8, Damp: 0.01, ActOrder: order, StaticGroups: order})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := make([]float32, len(w))
+				size := group
+				if size == 0 {
+					size = cols
+				}
+				step := make([]float32, rows*cols/size)
+				if symmetric {
+					RoundSymmetric(want, step, narrow, rows, cols, size, 3)
+				} else {
+					RoundAsymmetric(want, step, nil, narrow, rows, cols, size, 3)
+				}
+				for i := range step {
+					if math.Abs(s.Step[i]-float64(step[i])) > 1e-6*s.Step[i] || symmetric && float32(s.Step[i]) != step[i] {
+						t.Fatalf("step %d is %v, want %v", i, s.Step[i], step[i])
+					}
+				}
+				for i := range want {
+					g := i / size
+					got := Dequantize(float32(s.Codes[i]), float32(s.Step[g]), float32(s.Zero[g]))
+					if math.Abs(float64(got-want[i])) > 1e-5*s.Step[g] || symmetric && got != want[i] {
+						t.Fatalf("symmetric %t, group %d, order %t: weight %d is %v, want %v", symmetric, group, order, i, got, want[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// Handling columns in another order is the same as permuting the problem.
+func TestSolveColumnsOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 1))
+	const rows, cols = 4, 24
+	w, h := randomProblem(rng, rows, cols, 70)
+	rule := GridRule{Kind: GridGPTQ, Bits: 3}
+	o := SolveOptions{Rule: rule, Group: 8, Block: 5, Damp: 0.01, ActOrder: true}
+	got, err := SolveColumns(w, rows, cols, h, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.IsSortedFunc(got.Order, func(a, b int) int {
+		return map[bool]int{true: 1, false: -1}[h[a*cols+a] < h[b*cols+b]]
+	}) {
+		t.Error("columns are not in order of falling diagonal")
+	}
+	o.ActOrder = false
+	want, err := SolveColumns(permuteColumns(w, rows, got.Order), rows, cols, permute(h, got.Order), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, j := range got.Order {
+		if got.Index[j] != want.Index[k] {
+			t.Errorf("column %d is in group %d, want %d", j, got.Index[j], want.Index[k])
+		}
+		for r := range rows {
+			if got.Codes[r*cols+j] != want.Codes[r*cols+k] {
+				t.Errorf("row %d, column %d: codes differ", r, j)
+			}
+		}
+	}
+	checkLoss(t, got, w, h, rows, cols)
+}
+
+func TestSolveColumnsDeadAndSingular(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 1))
+	const rows, cols = 4, 16
+	w, h := randomProblem(rng, rows, cols, 40)
+	for k := range cols {
+		h[3*cols+k], h[k*cols+3] = 0, 0
+	}
+	o := SolveOptions{Rule: GridRule{Kind: GridRange, Bits: 4, Symmetric: true}, Block: 128, Damp: 0.01, Retries: 50}
+	s, err := SolveColumns(w, rows, cols, h, o)
+	if err != nil || !slices.Equal(s.Dead, []int{3}) || s.Value(1, 3, rows, cols) != 0 {
+		t.Errorf("dead columns %v, %v", s, err)
+	}
+	// Rank 2 and a negative eigenvalue: damping has to be repeated.
+	w, h = randomProblem(rng, rows, cols, 2)
+	mean := 0.0
+	for j := range cols {
+		mean += h[j*cols+j] / cols
+	}
+	for j := range cols {
+		h[j*cols+j] -= 0.025 * mean
+	}
+	if s, err = SolveColumns(w, rows, cols, h, o); err != nil || s.Attempts < 3 {
+		t.Errorf("got %v after %v attempts", err, s)
+	}
+	o.Retries = 0
+	if _, err = SolveColumns(w, rows, cols, h, o); !errors.Is(err, ErrNotPositive) {
+		t.Errorf("got %v", err)
+	}
+	h[5] = math.NaN()
+	if _, err = SolveColumns(w, rows, cols, h, o); err == nil {
+		t.Error("a Hessian with NaN was taken")
+	}
+}
+
+// Without drift GPTAQ is GPTQ, bit for bit; with it, the definition of P holds.
+func TestSolveColumnsDrift(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 1))
+	const rows, cols = 4, 20
+	w, h := randomProblem(rng, rows, cols, 60)
+	o := SolveOptions{Rule: GridRule{Kind: GridQuaRot, Bits: 3, Symmetric: true}, Block: 8, Damp: 0.01}
+	plain, err := SolveColumns(w, rows, cols, h, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Drift, o.DriftWeight = make([]float64, cols*cols), 0.25
+	zero, err := SolveColumns(w, rows, cols, h, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(plain.Codes, zero.Codes) || !slices.Equal(plain.RowLoss, zero.RowLoss) {
+		t.Error("a drift of zero changes the solution")
+	}
+	d := make([]float64, cols*cols)
+	for i := range d {
+		d[i] = rng.NormFloat64()
+	}
+	u, err := InverseFactor(h, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := driftFactor(d, u, cols, 0.25)
+	for i := range cols {
+		for j := range cols {
+			var want float64
+			for k := i + 1; k < cols; k++ { // triu(D·Uᵀ, 1)[i, k]·U[k, j]
+				var du float64
+				for m := range cols {
+					du += d[i*cols+m] * u[k*cols+m]
+				}
+				want += 0.25 * du * u[k*cols+j]
+			}
+			if math.Abs(p[i*cols+j]-want) > 1e-12 {
+				t.Fatalf("P[%d, %d] is %v, want %v", i, j, p[i*cols+j], want)
+			}
+		}
+	}
+}
+
+func TestInverseFactor(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 1))
+	const n = 17
+	_, h := randomProblem(rng, 1, n, 50)
+	u, err := InverseFactor(h, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv := invert(h, n)
+	for i := range n {
+		for j := range n {
+			var sum float64
+			for k := range n {
+				sum += u[k*n+i] * u[k*n+j]
+			}
+			if math.Abs(sum-inv[i*n+j]) > 1e-9*math.Abs(inv[i*n+i]) {
+				t.Fatalf("UᵀU[%d, %d] is %v, want %v", i, j, sum, inv[i*n+j])
+			}
+			if j < i && u[i*n+j] != 0 {
+				t.Fatalf("U[%d, %d] is %v below the diagonal", i, j, u[i*n+j])
+			}
+		}
+	}
+}
+
+// FindGrid's float32 grids are those of the fast quantizers.
+func TestFindGridEqualsFastRounding(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 1))
+	for range 200 {
+		w := make([]float32, 1+rng.IntN(40))
+		shift := float32(rng.NormFloat64())
+		for i := range w {
+			w[i] = float32(rng.NormFloat64()) + shift
+		}
+		for _, symmetric := range []bool{true, false} {
+			rule := GridRule{Kind: GridRange, Bits: 2 + rng.IntN(7), Symmetric: symmetric}
+			step, zero := FindGrid(rule, w)
+			want, wantStep, wantZero := make([]float32, len(w)), make([]float32, 1), make([]float32, 1)
+			if symmetric {
+				RoundSymmetric(want, wantStep, w, 1, len(w), len(w), rule.Bits)
+			} else {
+				RoundAsymmetric(want, wantStep, wantZero, w, 1, len(w), len(w), rule.Bits)
+			}
+			if step != wantStep[0] || zero != wantZero[0] {
+				t.Fatalf("%v: step %v, zero %v; want %v, %v", rule, step, zero, wantStep[0], wantZero[0])
+			}
+			for i, v := range w {
+				if got := Dequantize(Quantize(rule, v, step, zero), step, zero); got != want[i] {
+					t.Fatalf("%v: %v became %v, want %v", rule, v, got, want[i])
+				}
+			}
+		}
+	}
+}
+
+func TestAddGram(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 1))
+	const tokens, cols = 11, 5
+	x, a := make([]float32, tokens*cols), make([]float32, tokens)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	for i := range a {
+		a[i] = float32(i % 3)
+	}
+	h := make([]float64, cols*cols)
+	AddGram(h, x, a, cols)
+	AddGram(h, x, nil, cols)
+	for i := range cols {
+		for j := range cols {
+			var want float64
+			for k := range tokens {
+				want += float64(1+a[k]) * float64(x[k*cols+i]) * float64(x[k*cols+j])
+			}
+			if math.Abs(h[i*cols+j]-want) > 1e-12*(1+math.Abs(want)) {
+				t.Errorf("[%d, %d] is %v, want %v", i, j, h[i*cols+j], want)
+			}
+		}
+	}
+}
+
+func BenchmarkSolveColumns(b *testing.B) {
+	for _, n := range []int{256, 768} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w, h := randomProblem(rand.New(rand.NewPCG(1, 1)), n, n, 2*n)
+			for b.Loop() {
+				if _, err := SolveColumns(w, n, n, h, SolveOptions{Rule: GridRule{Kind: GridRange, Bits: 4, Symmetric: true}, Block: 128, Damp: 0.01, ActOrder: true}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
