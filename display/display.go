@@ -145,10 +145,15 @@ const ackTimeout = 30 * time.Second
 // send gives the bundle to the notebook and waits until it has been taken. A
 // non-empty id names an element that later calls with the same id replace.
 func send(data bundle, id string) error {
+	return sendData(&protocol.DisplayData{Data: data, DisplayID: id})
+}
+
+// sendData is send for data with metadata.
+func sendData(data *protocol.DisplayData) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		gonbui.SendData(&protocol.DisplayData{Data: data, DisplayID: id})
+		gonbui.SendData(data)
 		gonbui.Sync()
 	}()
 	select {

@@ -17,9 +17,16 @@ import (
 
 // Drawing is what a figure shows. Draw writes the picture in a format: "png" or
 // "svg". See [Plot] and [Pixels].
+//
+// A notebook shows a PNG at the size of its pixels. A drawing that has more
+// pixels than that, for sharp screens, says so by a method CSSWidth() int: the
+// width to show it at, in CSS pixels (1/96 inch).
 type Drawing interface {
 	Draw(w io.Writer, format string) error
 }
+
+// sharp is a Drawing that says how wide its PNG should be shown.
+type sharp interface{ CSSWidth() int }
 
 // Figure is a picture with a name and a caption. A notebook shows the PNG; with
 // a folder set, NAME.png and NAME.svg are written as well.
@@ -128,9 +135,12 @@ func (f *Figure) showNotebook() error {
 	if err != nil {
 		return err
 	}
+	picture := &protocol.DisplayData{Data: bundle{protocol.MIMEImagePNG: b, protocol.MIMETextPlain: "figure " + f.Name}}
+	if d, ok := f.Drawing.(sharp); ok {
+		picture.Metadata = map[string]any{string(protocol.MIMEImagePNG): map[string]int{"width": d.CSSWidth()}}
+	}
 	// The caption is an element of its own: only Markdown renders its formulas.
-	err = send(bundle{protocol.MIMEImagePNG: b, protocol.MIMETextPlain: "figure " + f.Name}, "")
-	if err != nil || f.Caption == "" {
+	if err := sendData(picture); err != nil || f.Caption == "" {
 		return err
 	}
 	return send(bundle{protocol.MIMETextMarkdown: f.Caption}, "")

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // repoRoot is the checkout that this package lies in.
@@ -168,6 +170,7 @@ func TestRun(t *testing.T) {
 		"  \n", // empty: not executed, not counted
 		tagged{"import \"github.com/tlqlab/tlqlab/display\"\n%%\nt := &display.Table{Columns: []string{\"n\"}}\nt.Add(17)\ndisplay.Show(t, display.Markdown(`$x^2$`))", []string{"table"}},
 		tagged{"%%\nimg := image.NewGray(image.Rect(0, 0, 4, 4))\ndisplay.Show(&display.Figure{Name: \"grey\", Caption: \"Grey.\", Drawing: display.Pixels(img)})", []string{"figure"}},
+		tagged{"type wide struct{ display.Drawing }\nfunc (wide) CSSWidth() int { return 8 }\n%%\ndisplay.Show(&display.Figure{Name: \"wide\", Drawing: wide{display.Pixels(image.NewGray(image.Rect(0, 0, 16, 4)))}})", []string{"figure"}},
 		tagged{"%%\np := display.NewProgress(\"steps\", 3)\nfor range 3 { p.Add(1); time.Sleep(220*time.Millisecond) }\np.Done()", []string{"display"}},
 		"import \"github.com/tlqlab/tlqlab/internal/secret\"\n%%\nfmt.Println(secret.Word, os.Getenv(\"GOPROXY\"), filepath.Base(os.Getenv(\"TLQ_ROOT\")))",
 	)
@@ -183,7 +186,7 @@ func TestRun(t *testing.T) {
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the notebook itself was changed (%v)", err)
 	}
-	if n := strings.Count(log.String(), "\n"); n != 5 {
+	if n := strings.Count(log.String(), "\n"); n != 6 {
 		t.Errorf("%d lines in the log, want one per executed cell:\n%s", n, log.String())
 	}
 	cells := codeCells(t, filepath.Join(out, "01-ok.ipynb"))
@@ -202,20 +205,25 @@ func TestRun(t *testing.T) {
 	if err := checkPNG(textOf(cells[3], "image/png")); err != nil {
 		t.Errorf("figure: %v", err)
 	}
+	if outputs := cells[4].Outputs(); len(outputs) != 1 {
+		t.Errorf("a figure without a caption has %d outputs", len(outputs))
+	} else if diff := cmp.Diff(object{"image/png": object{"width": json.Number("8")}}, outputs[0]["metadata"]); diff != "" {
+		t.Errorf("metadata of a figure with its own width (-want +got):\n%s", diff)
+	}
 	for _, name := range []string{"grey.png", "grey.svg"} {
 		if _, err := os.Stat(filepath.Join(out, "figures", "01-ok", name)); err != nil {
 			t.Errorf("figure file: %v", err)
 		}
 	}
 	// One element that was updated, its last state kept.
-	if got := textOf(cells[4], "text/html"); len(cells[4].Outputs()) != 1 || !strings.Contains(got, `value="3"`) || !strings.Contains(got, "3/3") {
-		t.Errorf("progress: %d outputs, %q", len(cells[4].Outputs()), got)
+	if got := textOf(cells[5], "text/html"); len(cells[5].Outputs()) != 1 || !strings.Contains(got, `value="3"`) || !strings.Contains(got, "3/3") {
+		t.Errorf("progress: %d outputs, %q", len(cells[5].Outputs()), got)
 	}
-	if got := textOf(cells[5], "stdout"); got != "sesame off a clone\n" {
+	if got := textOf(cells[6], "stdout"); got != "sesame off a clone\n" {
 		t.Errorf("last cell printed %q", got)
 	}
-	if got := cells[5].fields["execution_count"]; got != json.Number("5") {
-		t.Errorf("execution count %v, want 5", got)
+	if got := cells[6].fields["execution_count"]; got != json.Number("6") {
+		t.Errorf("execution count %v, want 6", got)
 	}
 	if _, err := os.Stat(filepath.Join(out, "01-ok.kernel.log")); err == nil {
 		t.Error("the kernel log of a good run was kept")
