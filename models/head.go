@@ -1,6 +1,9 @@
 package models
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -74,6 +77,18 @@ func (r *Runner) Logits(b *Batch, x []float32) ([][]float32, error) {
 	n := len(rows)
 	rows, _, _ = padTo16(rows, targets, weights)
 	return r.logitsAt(b, x, rows, n)
+}
+
+// LogitsAt returns the scores [vocab] at the given places b·T+t of a batch, where x
+// [B, T, C] is the residual stream behind the last block.
+func (r *Runner) LogitsAt(b *Batch, x []float32, places []int32) ([][]float32, error) {
+	for _, p := range places {
+		if p < 0 || int(p) >= b.B*b.T {
+			return nil, fmt.Errorf("models: place %d of a batch with %d × %d tokens", p, b.B, b.T)
+		}
+	}
+	rows, _, _ := padTo16(slices.Clone(places), make([]int32, len(places)), make([]float32, len(places)))
+	return r.logitsAt(b, x, rows, len(places))
 }
 
 // logitsAt returns the scores at the first n of the given places b·T+t.

@@ -33,11 +33,7 @@ type Model struct {
 // and shape is checked; values are read later. A language model alone may lack
 // tokenizer.json: token streams need none.
 func Load(dir string) (*Model, error) {
-	c, err := LoadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	p, err := loadProcessor(dir, c)
+	p, err := LoadProcessor(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +43,7 @@ func Load(dir string) (*Model, error) {
 	}
 	m := &Model{Processor: p, Dir: dir, file: file}
 	if m.storedName(siglip+"head.probe") == siglip+"head.probe" && !file.Has(siglip+"head.probe") {
-		c.Vision.PoolingHead = false // the config's default, but nothing reads it
+		p.Config.Vision.PoolingHead = false // the config's default, but nothing reads it
 	}
 	if err := m.checkTensors(); err != nil {
 		file.Close()

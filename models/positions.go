@@ -25,21 +25,31 @@ func textRotary(t *TextConfig, positions [3][]int32, cos, sin []float32) {
 	}
 }
 
-// visionRotary fills the two-dimensional rotary tables of a patch grid, [n,
-// headDim] each: a quarter of the head turns with the row, a quarter with the column,
-// and both again. Patches come merge block by merge block.
-func visionRotary(v *VisionConfig, grid [3]int, cos, sin []float32) {
+// RotaryAngles are the angles by which Qwen2-VL's vision tower turns the patches of
+// a grid (time, height, width): [patches, half a head's width], the first half from
+// the row, the second from the column. Patches come merge block by merge block.
+func (v *VisionConfig) RotaryAngles(grid [3]int) []float64 {
 	quarter, half := v.HeadDim()/4, v.HeadDim()/2
-	i := 0
+	angles := make([]float64, 0, grid[0]*grid[1]*grid[2]*half)
 	for range grid[0] {
 		forEachPatch(grid[1], grid[2], v.Merge, func(row, col int) {
-			for j := range quarter {
-				inv := math.Pow(10000, -2*float64(j)/float64(half))
-				setAngle(cos, sin, i*2*half+j, half, float64(row)*inv)
-				setAngle(cos, sin, i*2*half+quarter+j, half, float64(col)*inv)
+			for _, place := range [2]int{row, col} {
+				for j := range quarter {
+					inv := math.Pow(10000, -2*float64(j)/float64(half))
+					angles = append(angles, float64(place)*inv)
+				}
 			}
-			i++
 		})
+	}
+	return angles
+}
+
+// visionRotary fills the two-dimensional rotary tables of a patch grid, [n, headDim]
+// each; the second half of a head repeats the first.
+func visionRotary(v *VisionConfig, grid [3]int, cos, sin []float32) {
+	half := v.HeadDim() / 2
+	for k, angle := range v.RotaryAngles(grid) {
+		setAngle(cos, sin, k/half*2*half+k%half, half, angle)
 	}
 }
 

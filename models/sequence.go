@@ -75,6 +75,16 @@ func (p *Processor) text() error {
 	return nil
 }
 
+// LoadProcessor reads everything of a folder in the Hugging Face layout but the
+// weights.
+func LoadProcessor(dir string) (*Processor, error) {
+	c, err := LoadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	return loadProcessor(dir, c)
+}
+
 // loadProcessor reads the tokenizer, the image processor and the chat template
 // of a folder in the Hugging Face layout.
 func loadProcessor(dir string, c *Config) (*Processor, error) {
