@@ -57,6 +57,9 @@ func (c *Calibration) Check() error {
 	if err := oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup); err != nil {
 		return fmt.Errorf("ptq: %w", err)
 	}
+	if r := c.Method.Rounding; r.ActOrder && !r.StaticGroups && c.Format.Group != 0 {
+		return fmt.Errorf("ptq: method %s at %s: rounding.act_order with groups scatters a group's columns; set rounding.static_groups=true", c.Method.Name, c.Format)
+	}
 	l, err := c.Model.Layer(0)
 	if err != nil {
 		return err

@@ -34,6 +34,19 @@
 // weights come from the gradient at the output of o_proj for qkv and o, of down_proj
 // for gate_up and down, as in MBQ.
 //
+// # Methods and what the engine adds
+//
+// [Methods] lists RTN, SmoothQuant, AWQ, MBQ, TLQ and GPTQ as published where the
+// engine can follow them, and says where it does not. A method at a format that it
+// was not published for (SmoothQuant at a16, AWQ and GPTQ with rounded activations) is
+// what its settings say. Settings combine: TLQ's scales with GPTQ's rounding is
+// tlq with rounding.kind=gptq, and needs no code.
+//
+// GPTQ's Hessian is Σ a_t·x_t·xᵀ_t over the inputs of a group on the method's path,
+// before they are rounded, with the weights of the token-level calibration set.
+//
+// # Scaling
+//
 // Scaling factors are s = max(mᵅ, 1e-4) / sqrt(max s · min s), with m the mean
 // magnitude of each input channel; they divide activations and multiply weight
 // columns.

@@ -15,6 +15,9 @@ type LayerResult struct {
 	// Smooth holds the scaling factors that were folded, one per input column of
 	// each searched site.
 	Smooth map[models.Site][]float32
+	// Bounds holds what weights were clipped to, by the weight's name within the
+	// block, [out, groups]; empty without a clip search.
+	Bounds map[string][]float32
 	Report LayerReport
 }
 
@@ -47,7 +50,8 @@ type SiteReport struct {
 // groups in the order qkv, o, gate_up, down, folds them, rounds the layer, and runs
 // both streams through it. set may be nil for methods that read no tokens ([Method.NeedsTokens]). st is not
 // changed; the returned state is the input of the next layer. The layer's
-// weights are exactly those of [QuantizeLayer] on the folded layer, and the exposed
+// weights, where they are rounded to nearest without clipping, are exactly those of
+// [QuantizeLayer] on the folded layer, and the exposed
 // stream is a pass through them, so that it follows the inference path bit for bit.
 //
 // With the method's path exposed per group, the inputs of a group are taken
@@ -93,6 +97,8 @@ type layerRun struct {
 	partly *QuantizedLayer // the groups done so far rounded; shares the rest with folded
 	fp     []fpPass        // per batch
 	smooth map[models.Site][]float32
+	grams  map[models.Site][]float64 // Hessians that rounding reads, of scaled inputs
+	bounds map[string][]float32
 	report LayerReport
 	steps  progress
 }
@@ -109,7 +115,7 @@ type progress struct{ done, total int }
 func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 	partly := *r.folded
 	r.partly = &QuantizedLayer{Layer: &partly, Grids: map[string]*Grid{}}
-	r.smooth = map[models.Site][]float32{}
+	r.smooth, r.grams, r.bounds = map[models.Site][]float32{}, map[models.Site][]float64{}, map[string][]float32{}
 	r.report = LayerReport{Layer: r.state.Next, Events: []Event{}}
 	r.plan()
 	if err := r.runFP(ctx); err != nil {
@@ -125,7 +131,7 @@ func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 		return nil, nil, err
 	}
 	r.report.Stream = streamError(r.c.Batches, len(r.samples), next.FP, next.Exposed)
-	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Report: r.report}, next, nil
+	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Bounds: r.bounds, Report: r.report}, next, nil
 }
 
 // skipped says why a site is not searched, or nothing.
@@ -150,6 +156,9 @@ func (r *layerRun) plan() {
 				r.steps.total += r.c.Method.Search.Points
 			}
 		}
+		if r.needsGram() {
+			r.steps.total += len(r.c.Batches)
+		}
 	}
 }
 
@@ -160,7 +169,7 @@ func (r *layerRun) step(ctx context.Context) error {
 
 // runFP runs the unquantized layer on the fp stream.
 func (r *layerRun) runFP(ctx context.Context) error {
-	search := r.tokens != nil
+	search := r.c.Method.Search.Kind == SearchGrid
 	return r.blocks(ctx, r.state.FP, r.exact, models.BlockOptions{Outputs: search}, func(res *models.BlockResult) {
 		p := fpPass{y: res.Y}
 		if search {
@@ -201,7 +210,10 @@ func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
 	}
 	r.report.Sites = append(r.report.Sites, report)
 	r.report.Events = append(r.report.Events, formatEvents(r.folded, site, c.Format, c.Fallback)...)
-	return r.partly.roundSite(r.folded, site, c.Format, c.Fallback)
+	if err := r.gatherGram(ctx, site); err != nil {
+		return fmt.Errorf("ptq: layer %d, %s: %w", r.state.Next, site, err)
+	}
+	return r.roundSite(site)
 }
 
 // fold folds the site's factors and rounds anew what feeds the site, where that
@@ -211,7 +223,7 @@ func (r *layerRun) fold(site models.Site) error {
 		return err
 	}
 	if behind, ok := feeder(site); ok {
-		return r.partly.roundSite(r.folded, behind, r.c.Format, r.c.Fallback)
+		return r.roundSite(behind)
 	}
 	return nil
 }

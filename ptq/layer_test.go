@@ -60,6 +60,28 @@ func TestAlphaZeroIsRTN(t *testing.T) {
 	}
 }
 
+// Whatever the rounding, the exposed stream in front of a layer is a fresh pass
+// through the finally quantized layers, bit for bit.
+func TestRoundedPathIsInferencePath(t *testing.T) {
+	tm := getTiny(t, 4)
+	for _, name := range []string{"gptq", "tlq-gptq", "awq-clip", "smoothquant"} {
+		c := tm.calibration(t, with(t, mustFind(t, name), "path.expose=group"), "w4a8")
+		results, states := c.calibrate(t, c.tokens(t))
+		fresh := c.Start().Exposed
+		for i, res := range results {
+			for b, batch := range c.Batches {
+				out, err := c.Runner.Block(batch, fresh[b], res.Quantized.Layer, models.BlockOptions{ActQuant: c.Format.ActQuant()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if fresh[b] = out.Y; !slices.Equal(fresh[b], states[i+1].Exposed[b]) {
+					t.Errorf("%s: exposed stream behind layer %d differs from a fresh pass", name, i)
+				}
+			}
+		}
+	}
+}
+
 // The exposed stream in front of a layer is a fresh pass through the finally
 // quantized layers, bit for bit; the final weights are the folded ones, rounded;
 // biases and skipped sites stay as folding leaves them.
@@ -230,9 +252,16 @@ func encode(t *testing.T, r *LayerResult, st *State) []byte {
 // Neither how samples are cut into batches nor how many run side by side changes
 // a bit of any result.
 func TestBatchingChangesNothing(t *testing.T) {
+	for _, name := range []string{"tlq", "tlq-gptq", "smoothquant", "awq-clip", "tlq-fewer"} {
+		checkBatching(t, mustFind(t, name))
+	}
+}
+
+func checkBatching(t *testing.T, m Method) {
+	t.Helper()
 	tm := getTiny(t, 2)
 	seqs, xs := tinyEmbeddings(tm.model, tinyPatterns, 9)
-	c := tm.calibration(t, mustFind(t, "tlq"), "w4a8")
+	c := tm.calibration(t, m, "w4a8")
 	c.Workers = 3
 	want, _ := c.calibrate(t, c.tokens(t))
 	alone := *c
@@ -248,9 +277,9 @@ func TestBatchingChangesNothing(t *testing.T) {
 	slices.Reverse(alone.Batches)
 	got, _ := alone.calibrate(t, alone.tokens(t))
 	for i := range want {
-		equalLayers(t, "one sample per batch", got[i].Quantized.Layer, want[i].Quantized.Layer)
+		equalLayers(t, m.Name+", one sample per batch", got[i].Quantized.Layer, want[i].Quantized.Layer)
 		if !reflect.DeepEqual(got[i].Report.Sites, want[i].Report.Sites) {
-			t.Errorf("layer %d: reports differ:\n%+v\n%+v", i, got[i].Report.Sites, want[i].Report.Sites)
+			t.Errorf("%s, layer %d: reports differ:\n%+v\n%+v", m.Name, i, got[i].Report.Sites, want[i].Report.Sites)
 		}
 	}
 }
@@ -300,7 +329,7 @@ func TestCalibrateErrors(t *testing.T) {
 	wrong.FP[0] = wrong.FP[0][1:]
 	fails("short stream", "state of batch 0", c, wrong, set)
 	unbuilt := *c
-	unbuilt.Method.Rounding.Kind = RoundGPTQ
+	unbuilt.Method.Rounding.Kind = RoundGPTAQ
 	if _, _, err := unbuilt.CalibrateLayer(ctx, c.Start(), set); !errors.Is(err, ErrNotBuilt) {
 		t.Errorf("got %v", err)
 	}

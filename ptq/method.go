@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/tlqlab/tlqlab/kernels"
 	"github.com/tlqlab/tlqlab/models"
 )
 
@@ -237,10 +238,38 @@ const (
 	RotateHadamard Rotate = "hadamard"
 )
 
-// Rounding says how scaled weights are rounded.
+// Rounding says how scaled weights are rounded. Steps and zero points are those of
+// the format, whatever the algorithm, unless Grid names another rule.
 type Rounding struct {
 	Kind RoundingKind `json:"kind"`
+	// Clip searches bounds for weights before they are rounded to nearest.
+	Clip WeightClip `json:"clip,omitempty"`
+	// Block is the number of columns that RoundGPTQ handles before it updates all
+	// others; 0 for other kinds, as the fields below.
+	Block int `json:"block,omitempty"`
+	// Damp times the mean of the Hessian's diagonal is added to the diagonal, up to 51
+	// times where the Hessian needs it.
+	Damp float64 `json:"damp,omitempty"`
+	// ActOrder rounds columns in order of falling Hessian diagonal.
+	ActOrder bool `json:"act_order,omitempty"`
+	// StaticGroups finds the grids of all groups before the first column is rounded.
+	// ActOrder with groups needs it, so that groups stay runs of columns.
+	StaticGroups bool `json:"static_groups,omitempty"`
+	// Grid is the rule of steps and zero points; empty: the format's.
+	Grid kernels.GridKind `json:"grid,omitempty"`
 }
+
+// WeightClip is a search for bounds on weights.
+type WeightClip string
+
+// Clip searches.
+const (
+	ClipOff WeightClip = ""
+	// ClipOutput is AWQ's ([kernels.ClipGroups]): per group the least error of the
+	// group's output on up to 1,023 evenly spaced real tokens of the method's path; q_proj
+	// and k_proj are left out.
+	ClipOutput WeightClip = "output"
+)
 
 // RoundingKind is a rounding algorithm.
 type RoundingKind string
@@ -248,8 +277,10 @@ type RoundingKind string
 // Rounding algorithms.
 const (
 	RoundNearest RoundingKind = "nearest"
-	RoundGPTQ    RoundingKind = "gptq"
-	RoundGPTAQ   RoundingKind = "gptaq"
+	// RoundGPTQ is [kernels.SolveColumns] with the Hessian of the path's inputs,
+	// weighted by the token-level calibration set.
+	RoundGPTQ  RoundingKind = "gptq"
+	RoundGPTAQ RoundingKind = "gptaq"
 )
 
 // After is what is tuned once weights are rounded.
@@ -297,7 +328,7 @@ func (m Method) validate(own []Importance) error {
 		oneOf("path.target", m.Path.Target, TargetFP, TargetSame),
 		m.Search.validate(),
 		oneOf("rotate", m.Rotate, RotateNone, RotateHadamard),
-		oneOf("rounding.kind", m.Rounding.Kind, RoundNearest, RoundGPTQ, RoundGPTAQ),
+		m.Rounding.validate(),
 		oneOf("after", m.After, AfterNone, AfterNormTweaking),
 	)
 }
@@ -347,6 +378,26 @@ func (s Search) validate() error {
 	)
 }
 
+func (r Rounding) validate() error {
+	solver := r.Kind != RoundNearest
+	switch {
+	case solver && (r.Block < 1 || !(r.Damp > 0 && r.Damp <= 1)):
+		return fmt.Errorf("rounding.block is %d and rounding.damp %v; expected 1 or more (usually 128) and a fraction above 0, at most 1 (usually 0.01), for rounding.kind %q", r.Block, r.Damp, r.Kind)
+	case solver && r.Clip != ClipOff:
+		return fmt.Errorf("rounding.clip is %q; expected none with rounding.kind %q", r.Clip, r.Kind)
+	case !solver && (r.Block != 0 || r.Damp != 0 || r.ActOrder || r.StaticGroups || r.Grid != ""):
+		return fmt.Errorf("rounding.block, damp, act_order, static_groups and grid belong to rounding.kind %q; expected none with %q", RoundGPTQ, r.Kind)
+	}
+	return firstError(
+		oneOf("rounding.kind", r.Kind, RoundNearest, RoundGPTQ, RoundGPTAQ),
+		oneOf("rounding.clip", r.Clip, ClipOff, ClipOutput),
+		oneOf("rounding.grid", r.Grid, "", kernels.GridRange, kernels.GridGPTQ, kernels.GridQuaRot),
+	)
+}
+
+// solves reports whether rounding reads a Hessian of weighted tokens.
+func (r Rounding) solves() bool { return r.Kind != RoundNearest }
+
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -367,7 +418,7 @@ func (m Method) Built(own ...Importance) error {
 		return missing("search.inspect", m.Search.Inspect)
 	case m.Rotate != RotateNone:
 		return missing("rotate", m.Rotate)
-	case m.Rounding.Kind != RoundNearest:
+	case m.Rounding.Kind == RoundGPTAQ:
 		return missing("rounding.kind", m.Rounding.Kind)
 	case m.After != AfterNone:
 		return missing("after", m.After)
@@ -383,11 +434,13 @@ func (m Method) Built(own ...Importance) error {
 // NeedsTokens reports whether m reads a token-level calibration set: whether
 // [Calibration.Importance] and [SelectTokens] must run before layers are
 // calibrated.
-func (m Method) NeedsTokens() bool { return m.Search.Kind == SearchGrid }
+func (m Method) NeedsTokens() bool { return m.Search.Kind == SearchGrid || m.Rounding.solves() }
 
 // NeedsSamples reports whether m looks at calibration samples at all; what does
 // not is [QuantizeLayer] on every layer.
-func (m Method) NeedsSamples() bool { return m.Search.Kind != SearchNone }
+func (m Method) NeedsSamples() bool {
+	return m.Search.Kind != SearchNone || m.Rounding.solves() || m.Rounding.Clip != ClipOff
+}
 
 // NeedsGradients reports whether m reads the result of [Calibration.Gradients].
 func (m Method) NeedsGradients(own ...Importance) bool {

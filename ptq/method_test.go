@@ -48,7 +48,7 @@ func TestMethodsAreValidAndBuilt(t *testing.T) {
 
 func TestFindMethod(t *testing.T) {
 	_, err := FindMethod("tql")
-	if err == nil || !strings.Contains(err.Error(), "rtn, smoothquant, awq, mbq") || !strings.Contains(err.Error(), `did you mean "tlq"`) {
+	if err == nil || !strings.Contains(err.Error(), "rtn, smoothquant, awq, awq-clip, mbq") || !strings.Contains(err.Error(), `did you mean "tlq"`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := FindMethod("something-else"); err == nil || strings.Contains(err.Error(), "did you mean") {
@@ -108,15 +108,16 @@ func TestSet(t *testing.T) {
 	}
 	before := m
 	for s, want := range map[string]string{
-		"tokens.keep":       "KEY=VALUE",
-		"tokens.keeep=1":    `did you mean "tokens.keep"`,
-		"tokens=1":          "expected one setting inside it",
-		"search.points=1.5": "an integer",
-		"search.points=":    "an integer",
-		"tokens.keep=NaN":   "a number",
-		"tokens.keep=0,5":   "a number",
-		"name.x=1":          "unknown setting",
-		"=1":                "unknown setting",
+		"tokens.keep":              "KEY=VALUE",
+		"tokens.keeep=1":           `did you mean "tokens.keep"`,
+		"tokens=1":                 "expected one setting inside it",
+		"search.points=1.5":        "an integer",
+		"search.points=":           "an integer",
+		"tokens.keep=NaN":          "a number",
+		"tokens.keep=0,5":          "a number",
+		"name.x=1":                 "unknown setting",
+		"rounding.act_order=maybe": "true or false",
+		"=1":                       "unknown setting",
 	} {
 		if err := m.Set(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", s, err, want)
@@ -127,16 +128,31 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// Settings that belong to another kind, or lack what their kind needs, are
+// refused with what is expected.
+func TestValidateKinds(t *testing.T) {
+	for settings, want := range map[string]string{
+		"rounding.kind=gptq":   "rounding.block is 0",
+		"rounding.damp=0.1":    "expected none with \"nearest\"",
+		"rounding.clip=outptu": "did you mean \"output\"",
+		"search.kind=smooth":   "search.alpha is 0",
+		"search.alpha=0.5":     "only search.kind \"smooth\"",
+		"tokens.keep=1.5":      "expected a fraction",
+		"rounding.kind=gptq rounding.block=8 rounding.damp=0.01 rounding.clip=output": "expected none with rounding.kind",
+	} {
+		if err := with(t, mustFind(t, "tlq"), strings.Fields(settings)...).Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", settings, err, want)
+		}
+	}
+}
+
 // Every value that is known but not built says so.
 func TestNotBuilt(t *testing.T) {
 	for _, s := range []string{
-		"rotate=hadamard", "rounding.kind=gptq", "rounding.kind=gptaq", "after=norm-tweaking",
+		"rotate=hadamard", "rounding.block=128 rounding.damp=0.01 rounding.kind=gptaq", "after=norm-tweaking",
 		"tokens.importance=attention", "tokens.weight=integrated",
 	} {
-		m := mustFind(t, "tlq")
-		if err := m.Set(s); err != nil {
-			t.Fatal(err)
-		}
+		m := with(t, mustFind(t, "tlq"), strings.Fields(s)...)
 		if err := m.Validate(); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}

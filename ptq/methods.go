@@ -11,7 +11,7 @@ import (
 // if its reasons are right. The slice is the caller's own.
 func Methods() []Method {
 	return []Method{
-		roundToNearest(), smoothQuant(), awq(), mbq(), mbqDistort(), tlq(),
+		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), tlq(), gptq(), tlqGPTQ(),
 		answersOnly(), tlqRandom(), tlqShuffled(), tlqLeast(), tlqFewer(),
 	}
 }
@@ -64,6 +64,16 @@ func awq() Method {
 	return m
 }
 
+// awqClip is AWQ whole. No other method clips weights, so it stands beside them
+// as a method of its own.
+func awqClip() Method {
+	m := awq()
+	m.Name, m.Title = "awq-clip", "AWQ (scale and clip search)"
+	m.Paper = "arXiv:2306.00978; published for weights alone"
+	m.Rounding.Clip = ClipOutput
+	return m
+}
+
 // mbq balances the modalities: a vision token weighs r, an answer token 1.
 func mbq() Method {
 	return Method{
@@ -109,6 +119,28 @@ func tlq() Method {
 		Rounding: Rounding{Kind: RoundNearest},
 		After:    AfterNone,
 	}
+}
+
+// gptq rounds column by column on the quantized path, groups of a layer one after
+// the other (the reference's true_sequential, which its successors made the rule),
+// with its options act-order and static-groups. Deviations: steps and zero points
+// are the format's, as for all other methods.
+func gptq() Method {
+	m := roundToNearest()
+	m.Name, m.Title = "gptq", "GPTQ"
+	m.Paper = "arXiv:2210.17323 with act-order, static groups and sequential groups; published for weights alone"
+	m.Path.Expose = ExposeGroup
+	m.Rounding = Rounding{Kind: RoundGPTQ, Block: 128, Damp: 0.01, ActOrder: true, StaticGroups: true}
+	return m
+}
+
+// tlqGPTQ puts TLQ's tokens into GPTQ's Hessian in place of a scale search.
+func tlqGPTQ() Method {
+	m := gptq()
+	m.Name, m.Title = "tlq-gptq", "TLQ's tokens in GPTQ (reconstruction)"
+	m.Paper = "GPTQ, arXiv:2210.17323, with the reconstruction of arXiv:2602.07899 as token weights"
+	m.Tokens = tlq().Tokens
+	return m
 }
 
 // answersOnly is TLQ without any vision token in its objective.

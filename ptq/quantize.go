@@ -71,12 +71,18 @@ func (q *QuantizedLayer) roundSite(l *models.Layer, site models.Site, f Format, 
 	return nil
 }
 
+// checkLinear refuses weights that cannot be rounded, and returns the group size.
+func checkLinear(lin *models.Linear, f Format, fallback GroupFallback) (group int, err error) {
+	if i := firstNotFinite(lin.W); i >= 0 {
+		return 0, fmt.Errorf("weight [%d, %d] is %v; expected finite numbers", i/lin.In, i%lin.In, lin.W[i])
+	}
+	group, _, err = f.GroupSize(lin.In, fallback)
+	return group, err
+}
+
 // roundLinear rounds one weight to nearest.
 func roundLinear(lin *models.Linear, f Format, fallback GroupFallback) (*Grid, []float32, error) {
-	if i := firstNotFinite(lin.W); i >= 0 {
-		return nil, nil, fmt.Errorf("weight [%d, %d] is %v; expected finite numbers", i/lin.In, i%lin.In, lin.W[i])
-	}
-	group, _, err := f.GroupSize(lin.In, fallback)
+	group, err := checkLinear(lin, f, fallback)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -40,6 +40,12 @@ func setField(field reflect.Value, value string) error {
 	switch field.Kind() {
 	case reflect.String:
 		field.SetString(value)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			return fmt.Errorf("true or false")
+		}
+		field.SetBool(b)
 	case reflect.Int:
 		n, err := strconv.Atoi(value)
 		if err != nil {

@@ -1,0 +1,202 @@
+package ptq
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tlqlab/tlqlab/kernels"
+	"github.com/tlqlab/tlqlab/models"
+)
+
+// dampRetries is how often damping is added again to a Hessian that has no
+// Cholesky factor (RSQ's released code).
+const dampRetries = 50
+
+// clipTokens is the number of tokens that a clip search aims at (AWQ's released
+// code, which takes every ⌊n/512⌋-th of n).
+const clipTokens = 512
+
+// needsGram reports whether rounding reads Σ a·x·xᵀ of the sites' inputs.
+func (r *layerRun) needsGram() bool {
+	return r.c.Method.Rounding.solves() || r.c.Method.Rounding.Clip != ClipOff
+}
+
+// gatherGram runs the method's path up to a site whose scales are folded and
+// leaves (2/samples)·Σ a_t·x_t·xᵀ_t in r.grams, x_t what the scaled linears read and a_t
+// the token-level calibration set's weight or, for a clip search, 1 on evenly
+// spaced tokens. Inputs are taken before they are rounded.
+func (r *layerRun) gatherGram(ctx context.Context, site models.Site) error {
+	if !r.needsGram() {
+		return nil
+	}
+	in := r.exact.Linears(site)[0].In
+	gram := make([]float64, in*in)
+	weights := r.gramWeights(site)
+	waiting := make([][]float32, len(r.samples)) // inputs of samples whose turn has not come
+	next := 0
+	err := ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) ([]float32, error) {
+		return r.input(i, site)
+	}, func(i int, x []float32) error {
+		b := r.c.Batches[i]
+		for row, sample := range b.Index {
+			from := row * b.T * in
+			waiting[sample] = r.scaled(site, x[from:from+b.Seqs[row].Len()*in])
+		}
+		for next < len(waiting) && waiting[next] != nil { // in sample order, whatever the batches
+			kernels.AddGram(gram, waiting[next], weights[next], in)
+			waiting[next] = nil
+			next++
+		}
+		return r.step(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	for i := range gram {
+		gram[i] *= 2 / float64(len(r.samples))
+	}
+	r.grams[site] = gram
+	return nil
+}
+
+// scaled divides inputs by the site's factors where the path's layer does not
+// have them folded: everywhere but under ExposeGroup.
+func (r *layerRun) scaled(site models.Site, x []float32) []float32 {
+	x = slices.Clone(x)
+	s := r.smooth[site]
+	if s == nil || r.c.Method.Path.Expose == ExposeGroup {
+		return x
+	}
+	for i := range x {
+		x[i] /= s[i%len(s)]
+	}
+	return x
+}
+
+// gramWeights is a weight per token, [sample][token].
+func (r *layerRun) gramWeights(site models.Site) [][]float32 {
+	out := make([][]float32, len(r.samples))
+	if r.c.Method.Rounding.solves() {
+		for s, set := range r.tokens.At(site) {
+			out[s] = set.Dense(r.samples[s].Len())
+		}
+		return out
+	}
+	total := 0
+	for _, s := range r.samples {
+		total += s.Len()
+	}
+	step := max(1, total/clipTokens)
+	at := 0
+	for s, sample := range r.samples {
+		out[s] = make([]float32, sample.Len())
+		for t := range out[s] {
+			if at%step == 0 {
+				out[s][t] = 1
+			}
+			at++
+		}
+	}
+	return out
+}
+
+// roundSite rounds the linears of a site of the folded layer by the method's
+// algorithm.
+func (r *layerRun) roundSite(site models.Site) error {
+	if !r.needsGram() {
+		return r.partly.roundSite(r.folded, site, r.c.Format, r.c.Fallback)
+	}
+	targets := r.partly.Layer.Linears(site)
+	for i, lin := range r.folded.Linears(site) {
+		name := linearNames(site)[i]
+		round := r.solveLinear
+		if !r.c.Method.Rounding.solves() {
+			round = r.clipLinear
+		}
+		grid, w, err := round(lin, name, r.grams[site])
+		if err != nil {
+			return fmt.Errorf("ptq: layer %d, %s: %w", r.folded.Index, name, err)
+		}
+		*targets[i] = models.Linear{W: w, B: lin.B, Out: lin.Out, In: lin.In}
+		r.partly.Grids[name] = grid
+	}
+	return nil
+}
+
+// clipLinear clips a weight, except those of queries and keys, and rounds it to
+// nearest.
+func (r *layerRun) clipLinear(lin *models.Linear, name string, gram []float64) (*Grid, []float32, error) {
+	group, err := checkLinear(lin, r.c.Format, r.c.Fallback)
+	if err != nil || name == "q_proj" || name == "k_proj" {
+		return roundLinear(lin, r.c.Format, r.c.Fallback)
+	}
+	bound := make([]float32, len(lin.W)/group)
+	kernels.ClipGroups(bound, lin.W, gram, lin.Out, lin.In, group, r.c.Format.Bits, r.c.Format.Symmetric)
+	r.bounds[name] = bound
+	clipped := *lin
+	clipped.W = slices.Clone(lin.W)
+	kernels.ClampGroups(clipped.W, bound, group)
+	return roundLinear(&clipped, r.c.Format, r.c.Fallback)
+}
+
+// solveLinear rounds a weight column by column.
+func (r *layerRun) solveLinear(lin *models.Linear, name string, gram []float64) (*Grid, []float32, error) {
+	group, err := checkLinear(lin, r.c.Format, r.c.Fallback)
+	if err != nil {
+		return nil, nil, err
+	}
+	wide := make([]float64, len(lin.W))
+	for i, v := range lin.W {
+		wide[i] = float64(v)
+	}
+	s, err := kernels.SolveColumns(wide, lin.Out, lin.In, gram, r.solveOptions(group, lin.In))
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.Attempts > 1 {
+		r.report.Events = append(r.report.Events, event("damping", "layer %d, %s: the Hessian needed its damping %d times", r.folded.Index, name, s.Attempts))
+	}
+	if len(s.Dead) > 0 {
+		r.report.Events = append(r.report.Events, event("dead-column", "layer %d, %s: %d of %d input columns are zero on all counted tokens; their weights become 0", r.folded.Index, name, len(s.Dead), lin.In))
+	}
+	grid, w := solvedGrid(s, lin, group, r.c.Format.Symmetric)
+	return grid, w, nil
+}
+
+func (r *layerRun) solveOptions(group, in int) kernels.SolveOptions {
+	m := r.c.Method.Rounding
+	o := kernels.SolveOptions{
+		Rule:  kernels.GridRule{Kind: m.Grid, Bits: r.c.Format.Bits, Symmetric: r.c.Format.Symmetric},
+		Block: m.Block, Damp: m.Damp, Retries: dampRetries, ActOrder: m.ActOrder, StaticGroups: m.StaticGroups,
+	}
+	if m.Grid == "" {
+		o.Rule.Kind = kernels.GridRange
+	}
+	if group < in {
+		o.Group = group
+	}
+	return o
+}
+
+// solvedGrid writes a solution as float32: steps first, values from them, so that
+// values lie on the grid exactly. Symmetric grids have no zero points: those of
+// GPTQ's rule shift codes only.
+func solvedGrid(s *kernels.Solution, lin *models.Linear, group int, symmetric bool) (*Grid, []float32) {
+	grid := &Grid{Group: group, Step: make([]float32, len(s.Step))}
+	if !symmetric {
+		grid.Zero = make([]float32, len(s.Zero))
+	}
+	for i := range s.Step {
+		grid.Step[i] = float32(s.Step[i])
+		if !symmetric {
+			grid.Zero[i] = float32(s.Zero[i])
+		}
+	}
+	w := make([]float32, len(lin.W))
+	for i := range w {
+		g := i / group // groups are runs of columns
+		w[i] = kernels.Dequantize(float32(s.Codes[i]), grid.Step[g], float32(s.Zero[g]))
+	}
+	return grid, w
+}
