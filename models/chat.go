@@ -90,7 +90,7 @@ func templateField(data []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !strings.HasPrefix(strings.TrimSpace(string(f.object["chat_template"])), "[") {
+	if !f.isList("chat_template") {
 		return f.text("chat_template", ""), *f.err
 	}
 	var named []struct{ Name, Template string }

@@ -55,7 +55,7 @@ func siglipVision(f *fields) VisionConfig {
 // featureLayer turns vision_feature_layer, an index into the embedded patches and the
 // outputs of the blocks, into the number of blocks to run.
 func featureLayer(f *fields, depth int) int {
-	if f.has("vision_feature_layer") && strings.HasPrefix(strings.TrimSpace(string(f.object["vision_feature_layer"])), "[") {
+	if f.isList("vision_feature_layer") {
 		f.fail("vision_feature_layer", "a list of layers is not supported; expected one number")
 		return depth
 	}
@@ -118,7 +118,7 @@ func (llavaOV) validate(c *Config) error {
 func (llavaOV) hubJSON(c *Config) map[string]any {
 	v := &c.Vision
 	text := textJSON(&c.Text)
-	text["model_type"], text["eos_token_id"] = "qwen2", c.EOSToken
+	text["model_type"], text["eos_token_id"] = "qwen2", c.stops()
 	if !c.Text.QKVBias || c.Text.OutBias || c.Text.MLPBias {
 		text["model_type"] = "llama"
 		text["attention_bias"], text["mlp_bias"] = c.Text.QKVBias, c.Text.MLPBias

@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 
@@ -96,15 +97,25 @@ func (qwen2VL) hubJSON(c *Config) map[string]any {
 	m["model_type"] = "qwen2_vl"
 	m["rope_scaling"] = map[string]any{"type": "mrope", "mrope_section": c.Text.MRopeSection}
 	m["image_token_id"] = c.ImageToken
-	m["eos_token_id"] = c.EOSToken
+	m["eos_token_id"] = c.stops()
 	m["torch_dtype"] = "bfloat16"
 	m["vision_config"] = map[string]any{
-		"depth": v.Depth, "embed_dim": v.Hidden, "num_heads": v.Heads, "mlp_ratio": float64(v.Intermediate) / float64(v.Hidden),
+		"depth": v.Depth, "embed_dim": v.Hidden, "num_heads": v.Heads, "mlp_ratio": v.mlpRatio(),
 		"hidden_size": c.Text.Hidden, "hidden_act": "quick_gelu", "in_channels": v.Channels,
 		"patch_size": v.PatchSize, "spatial_patch_size": v.PatchSize, "spatial_merge_size": v.Merge,
 		"temporal_patch_size": v.TemporalPatch,
 	}
 	return m
+}
+
+// mlpRatio is the number whose product with the width, without its fraction, is the
+// width of the MLP.
+func (v *VisionConfig) mlpRatio() float64 {
+	ratio := float64(v.Intermediate) / float64(v.Hidden)
+	for int(float64(v.Hidden)*ratio) < v.Intermediate {
+		ratio = math.Nextafter(ratio, math.Inf(1))
+	}
+	return ratio
 }
 
 // place: the checkpoint fuses q, k and v of the vision tower, and keeps the patch

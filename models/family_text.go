@@ -120,14 +120,23 @@ func (p plainText) hubJSON(c *Config) map[string]any {
 	m["architectures"] = []string{p.class}
 	m["model_type"] = p.name
 	m["torch_dtype"] = "bfloat16"
-	m["eos_token_id"] = nil
-	if c.EOSToken >= 0 {
-		m["eos_token_id"] = append([]int32{c.EOSToken}, c.StopTokens...)
-	}
+	m["eos_token_id"] = c.stops()
 	if p.family == Llama {
 		m["attention_bias"], m["mlp_bias"] = c.Text.QKVBias, c.Text.MLPBias
 	}
 	return m
+}
+
+// stops are the end tokens as a config.json has them: one, or a list of none or
+// several.
+func (c *Config) stops() any {
+	switch {
+	case c.EOSToken < 0:
+		return []int32{}
+	case len(c.StopTokens) == 0:
+		return c.EOSToken
+	}
+	return append([]int32{c.EOSToken}, c.StopTokens...)
 }
 
 // textJSON is the language model's part of a config.json.

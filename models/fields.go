@@ -50,8 +50,12 @@ func (f *fields) texts(key string) []string          { return read(f, key, "a li
 
 func (f *fields) ints(key string, def []int) []int { return read(f, key, "a list of integers", def) }
 
+// pairs reads a list of pairs.
 func (f *fields) pairs(key string, def [][2]int) [][2]int {
-	var out [][2]int
+	if !f.has(key) {
+		return def
+	}
+	out := [][2]int{}
 	for _, p := range read(f, key, "a list of pairs of integers", [][]int(nil)) {
 		if len(p) != 2 {
 			f.fail(key, "%v among the pairs; expected [height, width]", p)
@@ -59,21 +63,32 @@ func (f *fields) pairs(key string, def [][2]int) [][2]int {
 		}
 		out = append(out, [2]int(p))
 	}
-	if out == nil {
-		return def
-	}
 	return out
 }
 
 // ids reads one token id or a list of them.
 func (f *fields) ids(key string, def ...int32) []int32 {
-	if f.has(key) && strings.HasPrefix(strings.TrimSpace(string(f.object[key])), "[") {
-		return read(f, key, "a list of token ids", def)
+	list := def
+	switch {
+	case !f.has(key):
+		return def
+	case f.isList(key):
+		list = read(f, key, "a list of token ids", def)
+	default:
+		list = []int32{f.id(key, 0)}
 	}
-	if f.has(key) {
-		return []int32{f.id(key, 0)}
+	for _, id := range list {
+		if id < 0 {
+			f.fail(key, "token id %d; expected 0 or above", id)
+			return def
+		}
 	}
-	return def
+	return list
+}
+
+// isList tells whether the value of a key is a list.
+func (f *fields) isList(key string) bool {
+	return strings.HasPrefix(strings.TrimSpace(string(f.object[key])), "[")
 }
 
 // read decodes the value of a key; left out or null, it is def.

@@ -289,6 +289,8 @@ func TestBadFolders(t *testing.T) {
 		"extra":      {edit("config.json", `"num_hidden_layers": 3`, `"num_hidden_layers": 2`), []string{"model.layers.2", "not part"}},
 		"patches":    {edit("preprocessor_config.json", `"patch_size": 16`, `"patch_size": 8`), []string{"preprocessor_config.json", "8", "16"}},
 		"truncated":  {truncate("model.safetensors"), []string{"model.safetensors"}},
+		"shard":      {shardIndex, []string{"model-00002-of-00002.safetensors", "missing"}},
+		"template":   {edit("chat_template.json", `vision_start`, `start_of_vision`), nil}, // loads; prompts don't
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "model")
@@ -296,7 +298,10 @@ func TestBadFolders(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.change(dir)
-			_, err := models.Load(dir)
+			loaded, err := models.Load(dir)
+			if c.want == nil && err == nil {
+				_, err = loaded.Prompt(nil, "Hello")
+			}
 			if err == nil {
 				t.Fatal("loaded")
 			}
@@ -319,6 +324,17 @@ func edit(file, from, to string) func(dir string) {
 		if err := os.WriteFile(path, []byte(strings.Replace(string(data), from, to, 1)), 0o644); err != nil {
 			panic(err)
 		}
+	}
+}
+
+// shardIndex names a shard that isn't there.
+func shardIndex(dir string) {
+	if err := os.Rename(filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "model-00001-of-00002.safetensors")); err != nil {
+		panic(err)
+	}
+	text := `{"weight_map":{"model.norm.weight":"model-00001-of-00002.safetensors","x":"model-00002-of-00002.safetensors"}}`
+	if err := os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), []byte(text), 0o644); err != nil {
+		panic(err)
 	}
 }
 

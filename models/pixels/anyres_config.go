@@ -33,7 +33,9 @@ type viewSize struct {
 
 // UnmarshalJSON reads an object or one number.
 func (s *viewSize) UnmarshalJSON(data []byte) error {
-	if json.Unmarshal(data, &s.ShortestEdge) == nil {
+	var one int
+	if json.Unmarshal(data, &one) == nil {
+		s.ShortestEdge = &one
 		return nil
 	}
 	type plain viewSize
