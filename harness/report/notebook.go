@@ -159,8 +159,9 @@ func Examples(examples []datasets.Example) (*display.Figure, error) {
 	}, nil
 }
 
-// Settings lists every setting of methods by its key, as "tlq quantize --set"
-// and [ptq.Method.Set] take it, one column per method.
+// Settings lists the settings of methods by their keys, as "tlq quantize --set"
+// and [ptq.Method.Set] take them, one column per method. Optional settings that
+// a method leaves out are shown as "–", or not at all where every one does.
 func Settings(methods ...ptq.Method) (*display.Table, error) {
 	if len(methods) == 0 {
 		return nil, errors.New("report: no methods: there are no settings to list")
@@ -177,6 +178,9 @@ func Settings(methods ...ptq.Method) (*display.Table, error) {
 			row++
 		})
 	}
+	t.Rows = slices.DeleteFunc(t.Rows, func(row []string) bool {
+		return !slices.ContainsFunc(row[1:], func(value string) bool { return value != none })
+	})
 	return t, nil
 }
 
@@ -184,12 +188,14 @@ func Settings(methods ...ptq.Method) (*display.Table, error) {
 // method is called isn't a setting.
 func eachSetting(v reflect.Value, prefix string, visit func(key, value string)) {
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		key, field := prefix+name, v.Field(i)
 		switch {
 		case key == "name" || key == "title" || key == "paper":
 		case field.Kind() == reflect.Struct:
 			eachSetting(field, key+".", visit)
+		case field.IsZero() && options != "": // omitempty, omitzero
+			visit(key, none)
 		case field.Kind() == reflect.Slice:
 			words := make([]string, field.Len())
 			for k := range words {
