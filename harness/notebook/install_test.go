@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/mod/modfile"
 )
@@ -40,8 +42,17 @@ func TestKernelVersion(t *testing.T) {
 	}
 }
 
+// cellLines and cellWidth are the most that a committed notebook's code cell may
+// have: cells call stages and show them, and hold no algorithm.
+const (
+	cellLines = 5
+	cellWidth = 100
+)
+
 // TestCommittedNotebooks holds the notebooks to their rules: valid, for this
-// kernel, beginning with the setup cell, with unique ids, without outputs.
+// kernel, beginning with the setup cell, with unique ids and short cells, those
+// that show something tagged, so that a run fails when they don't, without
+// outputs.
 func TestCommittedNotebooks(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(repoRoot, "notebooks", "*.ipynb"))
 	if err != nil {
@@ -70,12 +81,65 @@ func TestCommittedNotebooks(t *testing.T) {
 				t.Errorf("%s: the first code cell is\n%s\nwant\n%s", file, c.Source(), SetupCell)
 			}
 			first = false
+			if n := strings.Count(c.Source(), "\n") + 1; n > cellLines {
+				t.Errorf("%s: cell %d (%s) has %d lines, want at most %d; move what it does into a package", file, i, c.ID(), n, cellLines)
+			}
+			for line := range strings.Lines(c.Source()) {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > cellWidth {
+					t.Errorf("%s: cell %d (%s) has a line of %d characters, want at most %d: a page shows no more", file, i, c.ID(), n, cellWidth)
+				}
+			}
+			shows := strings.Contains(c.Source(), "display.Show(")
+			if tagged := c.HasTag("figure") || c.HasTag("table") || c.HasTag("display"); shows != tagged {
+				t.Errorf("%s: cell %d (%s): shows something: %v, tagged figure, table or display: %v", file, i, c.ID(), shows, tagged)
+			}
 			if len(c.Outputs()) > 0 || c.fields["execution_count"] != nil {
 				t.Errorf("%s: cell %d is committed with outputs; clear them", file, i)
 			}
 		}
 		if first {
 			t.Errorf("%s has no code cells", file)
+		}
+	}
+}
+
+// TestCellsLinkFast refuses what would make every cell wait for the linker: the
+// packages that notebooks import must not pull in the heavy modules.
+func TestCellsLinkFast(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(repoRoot, "notebooks", "*.ipynb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var imports []string
+	for _, file := range files {
+		n, err := Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range n.Cells() {
+			for line := range strings.Lines(c.Source()) {
+				// On a line of its own or in a list.
+				path, err := strconv.Unquote(strings.TrimPrefix(strings.TrimSpace(line), "import "))
+				if c.Kind() == Code && err == nil && !slices.Contains(imports, path) {
+					imports = append(imports, path)
+				}
+			}
+		}
+	}
+	if len(imports) == 0 {
+		t.Skip("no notebook imports anything")
+	}
+	cmd := exec.Command("go", append([]string{"list", "-deps"}, imports...)...)
+	cmd.Dir, cmd.Env = repoRoot, plainEnviron()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for _, heavy := range []string{"nats-io/", "go-nvml/", "go-xla/", "gopjrt/", "parquet", "onnx"} {
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, heavy) {
+				t.Errorf("cells link %s", strings.TrimSpace(line))
+			}
 		}
 	}
 }
