@@ -17,10 +17,13 @@ type Inspection struct {
 	WeightsSHA256 string         `json:"weights_sha256"`
 	Tensors       []TensorInfo   `json:"tensors"`
 	Parameters    int64          `json:"parameters"`
-	Bytes         int64          `json:"bytes"`     // of the weights as stored
-	Quantized     int64          `json:"quantized"` // parameters that methods quantize: the decoder's linears
-	PerImage      int            `json:"per_image"` // vision tokens of a picture of the built-in tasks
-	Memory        MemoryEstimate `json:"calibration_memory"`
+	// Parts and Sites say where the parameters are.
+	Parts     []models.PartSize `json:"parts"`
+	Sites     []models.SiteSize `json:"sites"`
+	Bytes     int64             `json:"bytes"`     // of the weights as stored
+	Quantized int64             `json:"quantized"` // parameters that methods quantize: the decoder's linears
+	PerImage  int               `json:"per_image"` // vision tokens of a picture of the built-in tasks
+	Memory    MemoryEstimate    `json:"calibration_memory"`
 }
 
 // TensorInfo is one tensor of a checkpoint.
@@ -51,6 +54,7 @@ func (m *Model) Inspect(samples int) (*Inspection, error) {
 	defer f.Close()
 	out := &Inspection{
 		Model: m.Name, Dir: m.Dir, Family: m.Config.Family, Config: m.Config, Manifest: m.Manifest, WeightsSHA256: m.WeightsSHA256,
+		Parts: m.Config.Parts(), Sites: m.Config.SiteSizes(),
 	}
 	for _, name := range f.Names() {
 		t, err := f.Tensor(name)
@@ -65,39 +69,52 @@ func (m *Model) Inspect(samples int) (*Inspection, error) {
 		out.Parameters += n
 		out.Bytes += int64(len(t.Data))
 	}
-	layer, err := m.Layer(0)
-	if err != nil {
-		return nil, err
+	for _, site := range out.Sites {
+		out.Quantized += site.Parameters
 	}
-	var perLayer int64
-	for _, site := range models.Sites() {
-		for _, lin := range layer.Linears(site) {
-			perLayer += int64(len(lin.W))
-		}
-	}
-	out.Quantized = perLayer * int64(m.NumLayers())
-	return out, out.estimate(m, samples, perLayer)
+	return out, out.estimate(m, samples, out.Quantized/int64(m.NumLayers()))
 }
 
-// estimate measures one sample and adds up what calibration keeps of all.
-func (out *Inspection) estimate(m *Model, samples int, perLayer int64) error {
+// streamTokens is the length of token streams that memory is estimated for where a
+// model takes no pictures or no text.
+const streamTokens = 512
+
+// sampleTokens measures one calibration sample: its padded length and how many of
+// its tokens are vision tokens.
+func (m *Model) sampleTokens(samples int) (longest, vision int, err error) {
+	if m.Tokenizer == nil || m.Pixels == nil { // such a model is calibrated on token streams
+		longest = streamTokens
+		if limit := m.Config.Text.MaxPositions; limit > 0 {
+			longest = min(longest, limit)
+		}
+		return longest, 0, nil
+	}
 	c, err := m.Calibration("default", min(2, samples), 0)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	seqs, err := c.Sequences()
 	if err != nil {
-		return fmt.Errorf("harness: a calibration sample: %w", err)
+		return 0, 0, fmt.Errorf("harness: a calibration sample: %w", err)
 	}
-	longest := 0
 	for _, s := range seqs {
 		longest = max(longest, models.Bucket(s.Len()))
 	}
 	for _, modality := range seqs[0].Modality {
 		if modality == models.Vision {
-			out.PerImage++
+			vision++
 		}
 	}
+	return longest, vision, nil
+}
+
+// estimate measures one sample and adds up what calibration keeps of all.
+func (out *Inspection) estimate(m *Model, samples int, perLayer int64) error {
+	longest, vision, err := m.sampleTokens(samples)
+	if err != nil {
+		return err
+	}
+	out.PerImage = vision
 	t := &m.Config.Text
 	const (
 		float        = 4

@@ -62,7 +62,15 @@ func (i *inspect) print(c *console, info *harness.Inspection) {
 	t, v := &info.Config.Text, &info.Config.Vision
 	c.printf("model       %s (%s), %s\n", info.Model, info.Family, info.Dir)
 	c.printf("language    %d layers, width %d, %d heads over %d, MLP %d, vocabulary %d\n", t.Layers, t.Hidden, t.Heads, t.KVHeads, t.Intermediate, t.Vocab)
-	c.printf("vision      %d layers, width %d, patches of %d, %d tokens for a picture of 128×128\n", v.Depth, v.Hidden, v.PatchSize, info.PerImage)
+	if v.Depth > 0 {
+		c.printf("vision      %d layers, width %d, %d heads, patches of %d, %d tokens for a picture of 128×128\n", v.Depth, v.Hidden, v.Heads, v.PatchSize, info.PerImage)
+	}
+	for _, site := range info.Sites {
+		c.printf("site        %-8s %d linears, %d in, %d out, %d parameters in %d layers\n", site.Site, site.Linears, site.In, site.Out, site.Parameters, t.Layers)
+	}
+	for _, part := range info.Parts {
+		c.printf("part        %-18s %d parameters\n", part.Part, part.Parameters)
+	}
 	c.printf("parameters  %d, of which methods quantize %d; %s stored\n", info.Parameters, info.Quantized, mib(info.Bytes))
 	e := &info.Memory
 	c.printf("calibration about %s for %d samples of %d tokens: layer %s, streams %s, micro-batch %s\n",
