@@ -87,7 +87,8 @@ func FindGrid[T Float](g GridRule, w []T) (step, zero T) {
 		s, z := fit(g, p*low, p*top)
 		var sum float64
 		for _, v := range w {
-			sum += math.Pow(math.Abs(float64(Dequantize(Quantize(g, v, s, z), s, z)-v)), 2.4)
+			d := Dequantize(Quantize(g, v, s, z), s, z) - v
+			sum += float64(T(math.Pow(math.Abs(float64(d)), 2.4))) // tiny terms vanish in float32
 		}
 		if sum < best {
 			best, step, zero = sum, s, z

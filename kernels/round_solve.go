@@ -48,6 +48,8 @@ type Solution struct {
 	// Damped is what was added to the diagonal in all, Attempts how many times.
 	Damped   float64
 	Attempts int
+	// Drift is GPTAQ's P in order of handling, nil without SolveOptions.Drift.
+	Drift []float64
 	// Dead lists the columns that no input reaches; their weights become 0.
 	Dead []int
 }
@@ -257,6 +259,7 @@ func (s *solver) factor() error {
 	}
 	if s.drift != nil {
 		s.p = driftFactor(s.drift, s.u, n, s.o.DriftWeight)
+		s.out.Drift = s.p
 	}
 	return nil
 }

@@ -52,3 +52,38 @@ func TestConform(t *testing.T) {
 		}
 	}
 }
+
+func TestConformAlgorithms(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "fixtures")
+	if err := os.CopyFS(dir, os.DirFS("../../ptq/testdata")); err != nil {
+		t.Fatal(err)
+	}
+	workplace(t)
+	got := tlqRun("conform", "algorithms", dir)
+	if got.code != exitOK || !strings.Contains(got.lastLine(), " 0 beyond tolerance") || !strings.Contains(got.out, "loss_curve") {
+		t.Fatalf("exit %d:\n%s%s", got.code, got.out, got.err)
+	}
+	later := filepath.Join(dir, "later")
+	if err := os.Mkdir(later, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(later, "cases.json"), []byte(`{"method":"bpdq"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got = tlqRun("conform", "algorithms", dir)
+	if got.code != exitNotBuilt || !strings.Contains(got.err, "bpdq") || !strings.Contains(got.out, "not built yet: bpdq") {
+		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+	path := filepath.Join(dir, "mbq", "cases.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"alpha": 0.`, `"alpha": 1.`, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got = tlqRun("conform", "algorithms", "--json", dir)
+	if got.code != exitFailed || !strings.Contains(got.err, "1 of ") || !strings.Contains(got.out, `"pass": false`) {
+		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+}

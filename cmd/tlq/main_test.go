@@ -78,7 +78,7 @@ func TestUsage(t *testing.T) {
 		{"methods extra", exitUsage, "expected 0"},
 		{"fidelity zoo:x --sites qkv", exitNotBuilt, "known but not built yet"},
 		{"diff a b", exitNotBuilt, "known but not built yet"},
-		{"conform algorithms x", exitNotBuilt, "known but not built yet"},
+		{"conform algorithms x", exitFailed, "no fixtures"},
 		{"worker --join nats://x", exitNotBuilt, "known but not built yet"},
 		{"export --to gguf x -o y", exitNotBuilt, "known but not built yet"},
 		{"inspect --premise zoo:x", exitNotBuilt, "known but not built yet"},
