@@ -79,16 +79,16 @@ func (m *Model) TokenMap(c *Samples, q Quantization, sample int) (*TokenMap, err
 // placeTokens fills in what the tokens are and where vision tokens lie in the
 // first picture.
 func (m *Model) placeTokens(t *TokenMap, seq *models.Sequence) {
+	var places [][2]int
 	if len(seq.Images) > 0 {
-		merge := m.Config.Vision.Merge
-		t.Rows, t.Cols = seq.Images[0].GridTHW[1]/merge, seq.Images[0].GridTHW[2]/merge
+		t.Rows, t.Cols, places = m.Config.Places(seq.Images[0])
 	}
 	vision := 0
 	for i, id := range seq.IDs {
 		token := MapToken{Modality: seq.Modality[i].String()}
 		if seq.Modality[i] == models.Vision {
-			if t.Cols > 0 {
-				token.Row, token.Col = vision/t.Cols, vision%t.Cols
+			if vision < len(places) {
+				token.Row, token.Col = places[vision][0], places[vision][1]
 			}
 			vision++
 		} else {

@@ -184,6 +184,89 @@ func testUncached(t *testing.T, m *models.Model, r *models.Runner) {
 	}
 }
 
+// Every token of a picture lies on the grid over it, in order within a row.
+func TestPlaces(t *testing.T) { forEachFamily(t, testPlaces) }
+
+func testPlaces(t *testing.T, m *models.Model, _ *models.Runner) {
+	for _, images := range [][]image.Image{{picture(0)}, {picture(0), picture(1)}} {
+		list, err := m.Pictures(images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			rows, cols, at := m.Config.Places(p)
+			if len(at) != m.Config.Tokens(p) {
+				t.Errorf("%d places for %d tokens", len(at), m.Config.Tokens(p))
+			}
+			covered := map[[2]int]bool{}
+			for _, place := range at {
+				covered[place] = true
+				if place[0] < 0 || place[0] >= rows || place[1] < 0 || place[1] >= cols {
+					t.Errorf("place %v of %d × %d", place, rows, cols)
+				}
+			}
+			if len(covered) != rows*cols {
+				t.Errorf("%d places covered of %d × %d", len(covered), rows, cols)
+			}
+		}
+	}
+}
+
+// The taps of a block are what its linears read: the outputs follow from them.
+func TestTapsGiveTheOutputs(t *testing.T) { forEachFamily(t, testTaps) }
+
+func testTaps(t *testing.T, m *models.Model, r *models.Runner) {
+	s, err := m.Prompt([]image.Image{picture(2)}, "What is this?", "cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	batches, err := r.Embed([]*models.Sequence{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := batches[0]
+	x, c := b.X, m.Config.Text.Hidden
+	for i := range m.NumLayers() {
+		l, err := m.Layer(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := r.Block(b, x, l, models.BlockOptions{Taps: true, Outputs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref := reference{t: &m.Config.Text}
+		for token := range s.Len() {
+			row := func(v []float32, width int) []float32 { return v[token*width : (token+1)*width] }
+			out := toFloat64(row(x, c))
+			closeRow(t, "qkv", row(res.Inputs[models.QKV], c), ref.norm(l.InputNorm, out))
+			attended := apply(&l.O, toFloat64(row(res.Inputs[models.O], l.O.In)))
+			closeRow(t, "o_proj", row(res.OOut, c), attended)
+			add(out, attended)
+			h := ref.norm(l.PostNorm, out)
+			closeRow(t, "gate_up", row(res.Inputs[models.GateUp], c), h)
+			gate, up := apply(&l.Gate, h), apply(&l.Up, h)
+			for k, g := range gate {
+				up[k] *= g / (1 + math.Exp(-g))
+			}
+			closeRow(t, "down", row(res.Inputs[models.Down], l.Down.In), up)
+			closeRow(t, "down_proj", row(res.Down, c), apply(&l.Down, up))
+			add(out, apply(&l.Down, up))
+			closeRow(t, "output", row(res.Y, c), out)
+		}
+		x = res.Y
+	}
+}
+
+func closeRow(t *testing.T, name string, got []float32, want []float64) {
+	t.Helper()
+	for i, v := range want {
+		if d := math.Abs(float64(got[i]) - v); !(d <= sameNumbers*(1+math.Abs(v))) {
+			t.Fatalf("%s %d: %v, want %v", name, i, got[i], v)
+		}
+	}
+}
+
 // A saved model loads back with the same values, and its hash doesn't depend on
 // where it is held.
 func TestSaveLoad(t *testing.T) { forEachFamily(t, testSaveLoad) }

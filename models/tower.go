@@ -59,6 +59,8 @@ type tower interface {
 	// table lists, for each row that arrange makes, its place among the rows of the
 	// picture's pieces, −1 for the newline vector; an error where a row is a mixture.
 	table(p *pixels.Patches) ([]int, error)
+	// places lays a picture's tokens on a grid over the picture, row and column each.
+	places(p *pixels.Patches) (rows, cols int, at [][2]int)
 	// positions gives a picture's tokens their positions from start on and
 	// returns the position after it.
 	positions(p *[3][]int32, start int32, picture *pixels.Patches) int32
@@ -90,6 +92,17 @@ func (c *Config) Tokens(p *pixels.Patches) int {
 		return 0
 	}
 	return t.tokens(p)
+}
+
+// Places lays a picture's tokens on a grid of rows × cols over the picture: at holds
+// row and column of each token in order. Where tokens of several scales look at one
+// place they share it; a newline lies at the end of its row.
+func (c *Config) Places(p *pixels.Patches) (rows, cols int, at [][2]int) {
+	t := c.tower()
+	if t == nil {
+		return 0, 0, nil
+	}
+	return t.places(p)
 }
 
 // Features runs the vision tower over the pictures of each sequence: the rows of

@@ -112,6 +112,14 @@ func (t mergerTower) table(p *pixels.Patches) ([]int, error) {
 	return rows, nil
 }
 
+func (t mergerTower) places(p *pixels.Patches) (rows, cols int, at [][2]int) {
+	rows, cols = p.GridTHW[1]/t.c.Vision.Merge, p.GridTHW[2]/t.c.Vision.Merge
+	for i := range t.tokens(p) {
+		at = append(at, [2]int{i / cols % rows, i % cols})
+	}
+	return rows, cols, at
+}
+
 func (t mergerTower) positions(p *[3][]int32, start int32, picture *pixels.Patches) int32 {
 	return appendImage(p, start, picture.GridTHW, t.c.Vision.Merge)
 }

@@ -157,6 +157,27 @@ func (t siglipTower) table(p *pixels.Patches) ([]int, error) {
 	return rows, nil
 }
 
+// places: the grid is that of the tiles' features, or of the only view's. Those of
+// the whole picture look at the middle of what they cover.
+func (t siglipTower) places(p *pixels.Patches) (rows, cols int, at [][2]int) {
+	side := p.GridTHW[1]
+	rows, cols = side, side
+	if p.Tiles[0] > 0 {
+		g := pixels.Pack(p.Height, p.Width, p.Tiles, side, t.c.Vision.MaxTiles)
+		rows, cols = max(g.Rows, 1), max(g.Cols, 1)
+	}
+	for i := range side * side {
+		at = append(at, [2]int{(2*(i/side) + 1) * rows / (2 * side), (2*(i%side) + 1) * cols / (2 * side)})
+	}
+	if p.Tiles[0] == 0 {
+		return rows, cols, append(at, [2]int{rows - 1, cols - 1})
+	}
+	for k := range t.tokens(p) - len(at) {
+		at = append(at, [2]int{k / (cols + 1), min(k%(cols+1), cols-1)})
+	}
+	return rows, cols, at
+}
+
 // positions: a picture's tokens count like text.
 func (t siglipTower) positions(p *[3][]int32, start int32, picture *pixels.Patches) int32 {
 	return appendText(p, start, t.tokens(picture))
