@@ -14,117 +14,40 @@ import (
 	"github.com/tlqlab/tlqlab/ptq"
 )
 
-// Parts lists what a model is made of: every part outside the decoder layers
-// by the first two words of its tensors' names, and the decoder layers by
-// site, since sites are what methods quantize. Parameters are counted as
-// stored.
+// Parts lists what a model is made of, in the order in which data meets it, the
+// decoder's linears by site: those are what methods quantize.
 func Parts(m *harness.Model) (*display.Table, error) {
 	info, err := m.Inspect(1)
 	if err != nil {
 		return nil, err
 	}
-	layers := make([]*models.Layer, m.NumLayers())
-	for i := range layers {
-		if layers[i], err = m.Layer(i); err != nil {
-			return nil, err
+	t := &display.Table{Columns: []string{"part", "in each layer", "parameters", "share", "quantized"}}
+	add := func(part, holds string, parameters int64, quantized string) {
+		t.Add(part, holds, grouped(int(parameters)), percent(float64(parameters)/float64(max(info.Parameters, 1))), quantized)
+	}
+	layers := count(m.NumLayers(), "layer")
+	for _, part := range info.Parts {
+		sites := slices.DeleteFunc(slices.Clone(info.Sites), func(s models.SiteSize) bool { return partOfSite[s.Site] != part.Part })
+		for _, s := range sites {
+			holds := fmt.Sprintf("%s, %d channels in, %d out", count(s.Linears, "linear"), s.In, s.Out)
+			add(fmt.Sprintf("%s: %s, %s", part.Part, s.Site, layers), holds, s.Parameters, "yes")
+		}
+		if len(sites) == 0 {
+			add(part.Part, "", part.Parameters, "no")
 		}
 	}
-	return parts(info, layers), nil
+	t.Caption = fmt.Sprintf("%s: %s parameters. Methods quantize the decoder's linears, %s of them.",
+		info.Model, grouped(int(info.Parameters)), percent(float64(info.Quantized)/float64(max(info.Parameters, 1))))
+	if info.PerImage > 0 {
+		t.Caption += fmt.Sprintf(" A picture of the built-in tasks becomes %s.", count(info.PerImage, "vision token"))
+	}
+	return t, nil
 }
 
-func parts(info *harness.Inspection, layers []*models.Layer) *display.Table {
-	t := &display.Table{Columns: []string{"part", "holds", "parameters", "share", "quantized"}}
-	add := func(name, holds string, parameters int64, quantized string) {
-		t.Add(name, holds, grouped(int(parameters)), percent(float64(parameters)/float64(max(info.Parameters, 1))), quantized)
-	}
-	decoder := map[string]bool{}
-	for _, l := range layers {
-		for _, p := range l.Params() {
-			decoder[p.Name] = true
-		}
-	}
-	shown := false
-	for _, g := range groupTensors(info.Tensors, decoder) {
-		if !g.decoder {
-			add(g.name, count(g.tensors, "tensor"), g.parameters, "no")
-			continue
-		}
-		if shown {
-			continue
-		}
-		shown = true
-		rest := g.parameters
-		for _, site := range models.Sites() {
-			holds, n := siteWeights(layers, site)
-			rest -= n
-			add(fmt.Sprintf("%s: %s", count(len(layers), "layer"), site), holds, n, "yes")
-		}
-		add(fmt.Sprintf("%s: norms, biases", count(len(layers), "layer")), "", rest, "no")
-	}
-	t.Caption = fmt.Sprintf("%s: %s parameters. Methods quantize the decoder's linears, %s of them. A picture of the built-in tasks becomes %d vision tokens.",
-		info.Model, grouped(int(info.Parameters)), percent(float64(info.Quantized)/float64(max(info.Parameters, 1))), info.PerImage)
-	return t
-}
-
-// tensorGroup is one part of a checkpoint.
-type tensorGroup struct {
-	name       string
-	decoder    bool
-	tensors    int
-	parameters int64
-}
-
-// groupTensors sorts tensors by part, in the order in which data meets them:
-// the vision tower, what joins it to the decoder, the decoder.
-func groupTensors(tensors []harness.TensorInfo, decoder map[string]bool) []*tensorGroup {
-	var groups []*tensorGroup
-	for _, t := range tensors {
-		name := "decoder"
-		if !decoder[t.Name] {
-			words := strings.Split(t.Name, ".")
-			name = strings.Join(words[:min(2, max(len(words)-1, 1))], ".")
-		}
-		i := slices.IndexFunc(groups, func(g *tensorGroup) bool { return g.name == name })
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, &tensorGroup{name: name, decoder: decoder[t.Name]})
-		}
-		n := int64(1)
-		for _, d := range t.Shape {
-			n *= int64(d)
-		}
-		groups[i].tensors++
-		groups[i].parameters += n
-	}
-	order := func(g *tensorGroup) int {
-		has := func(word string) bool { return strings.Contains(g.name, word) }
-		switch {
-		case has("patch_embed"):
-			return 0
-		case has("merger"), has("projector"), has("newline"):
-			return 2
-		case has("vis"):
-			return 1
-		}
-		return 3
-	}
-	slices.SortStableFunc(groups, func(a, b *tensorGroup) int { return order(a) - order(b) })
-	return groups
-}
-
-// siteWeights describes the weights of a site and counts them in all layers.
-func siteWeights(layers []*models.Layer, site models.Site) (holds string, parameters int64) {
-	names := map[models.Site][]string{models.QKV: {"q", "k", "v"}, models.O: {"o"}, models.GateUp: {"gate", "up"}, models.Down: {"down"}}[site]
-	var shapes []string
-	for i, l := range layers {
-		for k, lin := range l.Linears(site) {
-			parameters += int64(len(lin.W))
-			if i == 0 {
-				shapes = append(shapes, fmt.Sprintf("%s %d×%d", names[k], lin.Out, lin.In))
-			}
-		}
-	}
-	return strings.Join(shapes, ", "), parameters
+// partOfSite names the part of a model that a site belongs to, as
+// [models.Config.Parts] does.
+var partOfSite = map[models.Site]string{
+	models.QKV: "decoder attention", models.O: "decoder attention", models.GateUp: "decoder MLP", models.Down: "decoder MLP",
 }
 
 // mostExamples is how many examples a contact sheet shows.
