@@ -371,8 +371,8 @@ func ExampleTask_Examples() {
 		fmt.Println(e.Question, e.Answers[0], e.Choices)
 	}
 	// Output:
-	// What is at C1? car [drum pineapple car lollipop]
-	// Where is the drum? C3 [A4 D1 B2 C3]
-	// What is below the lollipop? car [drum pineapple car orange]
-	// Count: pineapple 3 [2 1 3 4]
+	// What is at D4? car [pineapple car orange piano]
+	// Where is the orange? B4 [D4 A3 D3 B4]
+	// What is below the car? pineapple [wine high heel orange pineapple]
+	// Count: pineapple 2 [3 1 2 4]
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -86,12 +87,12 @@ func newBoard(rng *rand.Rand, pool []pooled) *board {
 	return b
 }
 
-// newSparseBoard draws a board of few pictures, for training alone: one concept that
-// appears one to four times and up to two others. What is on such a board can be
-// named before one has learned to find a cell, so finding is learned sooner.
-func newSparseBoard(rng *rand.Rand, pool []pooled) *board {
+// newSparseBoard draws a board of few pictures: one concept that appears one to four
+// times and at least so many others, up to two. What is on such a board can be named
+// before one has learned to find a cell, so finding is learned sooner.
+func newSparseBoard(rng *rand.Rand, pool []pooled, others int) *board {
 	copies := 1 + rng.IntN(4)
-	chosen := sample(rng, pool, 1+rng.IntN(3))
+	chosen := sample(rng, pool, 1+others+rng.IntN(3-others))
 	b := &board{places: map[int]int{}, counted: [2]int{chosen[0].concept, chosen[0].concept}}
 	var pairs []pair
 	for i, c := range chosen {
@@ -105,7 +106,9 @@ func newSparseBoard(rng *rand.Rand, pool []pooled) *board {
 			pairs = append(pairs, pair{c.concept, c.vendors[rng.IntN(len(c.vendors))]})
 		}
 	}
-	b.place(rng, pairs)
+	for b.place(rng, pairs); len(b.neighbours()) < others; {
+		b.place(rng, pairs)
+	}
 	return b
 }
 
@@ -278,9 +281,10 @@ func askScene(p *pack, split Split, seed uint64, i int) (Example, artwork) {
 	number := i / int(questionKinds)
 	kind := questionKind(i % int(questionKinds))
 	brush := stream("scene board", split, seed, number)
-	b := newBoard(brush, p.pools[split][true])
+	b := exampleBoard(brush, p.pools[split][true])
 	rng := stream("scene question", split, seed, i)
 	q := b.ask(p, rng, kind, 1)[0]
+	q.alternate = p.enough(rng, q, p.pools[split][true])
 	e := Example{
 		ID:        fmt.Sprintf("scene-%s-%d-%d", split, seed, i),
 		Task:      "scene",
@@ -292,6 +296,34 @@ func askScene(p *pack, split Split, seed uint64, i int) (Example, artwork) {
 		Attribute: kind.String(),
 	}
 	return e, func() (*image.RGBA, error) { return b.draw(p, brush) }
+}
+
+// exampleBoard draws the board of an example: every other one is sparse, with at least
+// two concepts.
+func exampleBoard(rng *rand.Rand, pool []pooled) *board {
+	if rng.IntN(sparseEvery) == 0 {
+		return newSparseBoard(rng, pool, 1)
+	}
+	return newBoard(rng, pool)
+}
+
+// enough fills a question's distractors up where a sparse board has too few: with
+// names of the split's concepts, or with empty cells.
+func (p *pack) enough(rng *rand.Rand, q question, pool []pooled) []string {
+	all := q.alternate
+	missing := func(name string) bool {
+		return name != q.Answer && !slices.Contains(all, name) && !strings.Contains(q.Question, " "+name+"?")
+	}
+	for len(all) < choices-1 {
+		name := p.index.Concepts[pool[rng.IntN(len(pool))].concept].Name
+		if strings.HasPrefix(q.Question, "Where") {
+			name = cellName(rng.IntN(boardSide * boardSide))
+		}
+		if missing(name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // vendors lists the vendors shown, with repetitions.
@@ -313,11 +345,12 @@ const (
 // sceneText is picture i of the training stream without its picture: the board, its questions and the generator for drawing.
 func sceneText(p *pack, seed uint64, i int) (*board, []QA, *rand.Rand) {
 	rng := stream("scene picture", Train, seed, i)
-	b := newBoard
+	var board *board
 	if rng.IntN(sparseEvery) == 0 {
-		b = newSparseBoard
+		board = newSparseBoard(rng, p.pools[Train][true], 0)
+	} else {
+		board = newBoard(rng, p.pools[Train][true])
 	}
-	board := b(rng, p.pools[Train][true])
 	var all []QA
 	for _, ask := range []struct {
 		kind questionKind

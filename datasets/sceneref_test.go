@@ -72,7 +72,7 @@ func TestSceneAnswers(t *testing.T) {
 	for _, split := range Splits() {
 		for i := range 2000 {
 			e, _ := task.ask(p, split, 3, i)
-			b := newBoard(stream("scene board", split, 3, i/4), p.pools[split][true])
+			b := exampleBoard(stream("scene board", split, 3, i/4), p.pools[split][true])
 			if got := describe(p, b).solve(t, e.Question); got != e.Answers[0] {
 				t.Fatalf("%s %q: answer %q, the board says %q", e.ID, e.Question, e.Answers[0], got)
 			}
