@@ -363,6 +363,32 @@ func TestAddGram(t *testing.T) {
 	}
 }
 
+func TestAddCross(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 1))
+	const tokens, cols = 9, 4
+	x, y, a := make([]float32, tokens*cols), make([]float32, tokens*cols), make([]float32, tokens)
+	for i := range x {
+		x[i], y[i] = float32(rng.NormFloat64()), float32(rng.NormFloat64())
+	}
+	for i := range a {
+		a[i] = float32(i % 3)
+	}
+	d := make([]float64, cols*cols)
+	AddCross(d, y, x, a, cols)
+	AddCross(d, y, x, nil, cols)
+	for i := range cols {
+		for j := range cols {
+			var want float64
+			for k := range tokens {
+				want += float64(1+a[k]) * float64(y[k*cols+i]) * float64(x[k*cols+j])
+			}
+			if math.Abs(d[i*cols+j]-want) > 1e-12*(1+math.Abs(want)) {
+				t.Errorf("[%d, %d] is %v, want %v", i, j, d[i*cols+j], want)
+			}
+		}
+	}
+}
+
 func BenchmarkSolveColumns(b *testing.B) {
 	for _, n := range []int{256, 768} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -98,6 +98,7 @@ type layerRun struct {
 	fp     []fpPass        // per batch
 	smooth map[models.Site][]float32
 	grams  map[models.Site][]float64 // Hessians that rounding reads, of scaled inputs
+	drifts map[models.Site][]float64 // GPTAQ's sums
 	bounds map[string][]float32
 	report LayerReport
 	steps  progress
@@ -115,7 +116,8 @@ type progress struct{ done, total int }
 func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 	partly := *r.folded
 	r.partly = &QuantizedLayer{Layer: &partly, Grids: map[string]*Grid{}}
-	r.smooth, r.grams, r.bounds = map[models.Site][]float32{}, map[models.Site][]float64{}, map[string][]float32{}
+	r.smooth, r.bounds = map[models.Site][]float32{}, map[string][]float32{}
+	r.grams, r.drifts = map[models.Site][]float64{}, map[models.Site][]float64{}
 	r.report = LayerReport{Layer: r.state.Next, Events: []Event{}}
 	r.plan()
 	if err := r.runFP(ctx); err != nil {

@@ -64,7 +64,7 @@ func TestAlphaZeroIsRTN(t *testing.T) {
 // through the finally quantized layers, bit for bit.
 func TestRoundedPathIsInferencePath(t *testing.T) {
 	tm := getTiny(t, 4)
-	for _, name := range []string{"gptq", "tlq-gptq", "awq-clip", "smoothquant"} {
+	for _, name := range []string{"gptq", "gptaq", "tlq-gptq", "awq-clip", "smoothquant"} {
 		c := tm.calibration(t, with(t, mustFind(t, name), "path.expose=group"), "w4a8")
 		results, states := c.calibrate(t, c.tokens(t))
 		fresh := c.Start().Exposed
@@ -252,7 +252,7 @@ func encode(t *testing.T, r *LayerResult, st *State) []byte {
 // Neither how samples are cut into batches nor how many run side by side changes
 // a bit of any result.
 func TestBatchingChangesNothing(t *testing.T) {
-	for _, name := range []string{"tlq", "tlq-gptq", "smoothquant", "awq-clip", "tlq-fewer"} {
+	for _, name := range []string{"tlq", "tlq-gptq", "gptaq", "smoothquant", "awq-clip", "tlq-fewer"} {
 		checkBatching(t, mustFind(t, name))
 	}
 }
@@ -329,7 +329,7 @@ func TestCalibrateErrors(t *testing.T) {
 	wrong.FP[0] = wrong.FP[0][1:]
 	fails("short stream", "state of batch 0", c, wrong, set)
 	unbuilt := *c
-	unbuilt.Method.Rounding.Kind = RoundGPTAQ
+	unbuilt.Method.Rotate = RotateHadamard
 	if _, _, err := unbuilt.CalibrateLayer(ctx, c.Start(), set); !errors.Is(err, ErrNotBuilt) {
 		t.Errorf("got %v", err)
 	}

@@ -255,6 +255,8 @@ type Rounding struct {
 	// StaticGroups finds the grids of all groups before the first column is rounded.
 	// ActOrder with groups needs it, so that groups stay runs of columns.
 	StaticGroups bool `json:"static_groups,omitempty"`
+	// Drift is the weight of GPTAQ's correction, its α: 0.25 as published. RoundGPTAQ only.
+	Drift float64 `json:"drift,omitempty"`
 	// Grid is the rule of steps and zero points; empty: the format's.
 	Grid kernels.GridKind `json:"grid,omitempty"`
 }
@@ -279,7 +281,9 @@ const (
 	RoundNearest RoundingKind = "nearest"
 	// RoundGPTQ is [kernels.SolveColumns] with the Hessian of the path's inputs,
 	// weighted by the token-level calibration set.
-	RoundGPTQ  RoundingKind = "gptq"
+	RoundGPTQ RoundingKind = "gptq"
+	// RoundGPTAQ is that with GPTAQ's correction for the drift between the unquantized
+	// path's inputs and the method's.
 	RoundGPTAQ RoundingKind = "gptaq"
 )
 
@@ -385,6 +389,10 @@ func (r Rounding) validate() error {
 		return fmt.Errorf("rounding.block is %d and rounding.damp %v; expected 1 or more (usually 128) and a fraction above 0, at most 1 (usually 0.01), for rounding.kind %q", r.Block, r.Damp, r.Kind)
 	case solver && r.Clip != ClipOff:
 		return fmt.Errorf("rounding.clip is %q; expected none with rounding.kind %q", r.Clip, r.Kind)
+	case r.Kind == RoundGPTAQ && !(r.Drift > 0 && r.Drift <= 1):
+		return fmt.Errorf("rounding.drift is %v; expected a weight above 0, at most 1 (published with 0.25), for rounding.kind %q", r.Drift, r.Kind)
+	case r.Kind != RoundGPTAQ && r.Drift != 0:
+		return fmt.Errorf("rounding.drift is %v; expected none: it belongs to rounding.kind %q", r.Drift, RoundGPTAQ)
 	case !solver && (r.Block != 0 || r.Damp != 0 || r.ActOrder || r.StaticGroups || r.Grid != ""):
 		return fmt.Errorf("rounding.block, damp, act_order, static_groups and grid belong to rounding.kind %q; expected none with %q", RoundGPTQ, r.Kind)
 	}
@@ -418,8 +426,6 @@ func (m Method) Built(own ...Importance) error {
 		return missing("search.inspect", m.Search.Inspect)
 	case m.Rotate != RotateNone:
 		return missing("rotate", m.Rotate)
-	case m.Rounding.Kind == RoundGPTAQ:
-		return missing("rounding.kind", m.Rounding.Kind)
 	case m.After != AfterNone:
 		return missing("after", m.After)
 	}

@@ -149,7 +149,7 @@ func TestValidateKinds(t *testing.T) {
 // Every value that is known but not built says so.
 func TestNotBuilt(t *testing.T) {
 	for _, s := range []string{
-		"rotate=hadamard", "rounding.block=128 rounding.damp=0.01 rounding.kind=gptaq", "after=norm-tweaking",
+		"rotate=hadamard", "after=norm-tweaking",
 		"tokens.importance=attention", "tokens.weight=integrated",
 	} {
 		m := with(t, mustFind(t, "tlq"), strings.Fields(s)...)

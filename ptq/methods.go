@@ -11,7 +11,7 @@ import (
 // if its reasons are right. The slice is the caller's own.
 func Methods() []Method {
 	return []Method{
-		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), tlq(), gptq(), tlqGPTQ(),
+		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), tlq(), gptq(), gptaq(), tlqGPTQ(),
 		answersOnly(), tlqRandom(), tlqShuffled(), tlqLeast(), tlqFewer(),
 	}
 }
@@ -131,6 +131,18 @@ func gptq() Method {
 	m.Paper = "arXiv:2210.17323 with act-order, static groups and sequential groups; published for weights alone"
 	m.Path.Expose = ExposeGroup
 	m.Rounding = Rounding{Kind: RoundGPTQ, Block: 128, Damp: 0.01, ActOrder: true, StaticGroups: true}
+	return m
+}
+
+// gptaq corrects GPTQ for the drift of its inputs from the unquantized model's.
+// Deviations: as gptq, act-order and static groups where its scripts leave them
+// off; each linear is damped once, where the authors' driver damps a shared Hessian
+// again for every linear that reads it.
+func gptaq() Method {
+	m := gptq()
+	m.Name, m.Title = "gptaq", "GPTAQ"
+	m.Paper = "arXiv:2504.02692, α = 0.25, with act-order and static groups"
+	m.Rounding.Kind, m.Rounding.Drift = RoundGPTAQ, 0.25
 	return m
 }
 

@@ -25,26 +25,32 @@ func (r *layerRun) needsGram() bool {
 // gatherGram runs the method's path up to a site whose scales are folded and
 // leaves (2/samples)·Σ a_t·x_t·xᵀ_t in r.grams, x_t what the scaled linears read and a_t
 // the token-level calibration set's weight or, for a clip search, 1 on evenly
-// spaced tokens. Inputs are taken before they are rounded.
+// spaced tokens. Inputs are taken before they are rounded. For RoundGPTAQ the same sum
+// of (x_fp − x)·xᵀ goes to r.drifts, x_fp the input on the unquantized path, scaled alike.
 func (r *layerRun) gatherGram(ctx context.Context, site models.Site) error {
 	if !r.needsGram() {
 		return nil
 	}
 	in := r.exact.Linears(site)[0].In
-	gram := make([]float64, in*in)
-	weights := r.gramWeights(site)
-	waiting := make([][]float32, len(r.samples)) // inputs of samples whose turn has not come
+	sums := moments{gram: make([]float64, in*in), weights: r.gramWeights(site), in: in}
+	if r.c.Method.Rounding.Kind == RoundGPTAQ {
+		sums.drift = make([]float64, in*in)
+	}
+	waiting := make([]*sampleInput, len(r.samples)) // samples whose turn has not come
 	next := 0
-	err := ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) ([]float32, error) {
-		return r.input(i, site)
-	}, func(i int, x []float32) error {
+	err := ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) (pathInput, error) {
+		return r.bothInputs(i, site, sums.drift != nil)
+	}, func(i int, p pathInput) error {
 		b := r.c.Batches[i]
 		for row, sample := range b.Index {
-			from := row * b.T * in
-			waiting[sample] = r.scaled(site, x[from:from+b.Seqs[row].Len()*in])
+			from, to := row*b.T*in, row*b.T*in+b.Seqs[row].Len()*in
+			waiting[sample] = &sampleInput{x: r.scaled(site, p.x[from:to], r.c.Method.Path.Expose != ExposeGroup)}
+			if p.fp != nil {
+				waiting[sample].fp = r.scaled(site, p.fp[from:to], true)
+			}
 		}
 		for next < len(waiting) && waiting[next] != nil { // in sample order, whatever the batches
-			kernels.AddGram(gram, waiting[next], weights[next], in)
+			sums.add(next, waiting[next])
 			waiting[next] = nil
 			next++
 		}
@@ -53,19 +59,61 @@ func (r *layerRun) gatherGram(ctx context.Context, site models.Site) error {
 	if err != nil {
 		return err
 	}
-	for i := range gram {
-		gram[i] *= 2 / float64(len(r.samples))
+	for i := range sums.gram {
+		sums.gram[i] *= 2 / float64(len(r.samples))
 	}
-	r.grams[site] = gram
+	for i := range sums.drift {
+		sums.drift[i] *= 2 / float64(len(r.samples))
+	}
+	r.grams[site], r.drifts[site] = sums.gram, sums.drift
 	return nil
 }
 
-// scaled divides inputs by the site's factors where the path's layer does not
-// have them folded: everywhere but under ExposeGroup.
-func (r *layerRun) scaled(site models.Site, x []float32) []float32 {
+// pathInput is a batch's input of a site on the method's path and, where asked
+// for, on the unquantized one, [B, T, In]; sampleInput the tokens of one sample.
+type (
+	pathInput   struct{ x, fp []float32 }
+	sampleInput struct{ x, fp []float32 }
+)
+
+// bothInputs runs a batch up to a site.
+func (r *layerRun) bothInputs(batch int, site models.Site, fp bool) (p pathInput, err error) {
+	if p.x, err = r.input(batch, site); err != nil || !fp {
+		return p, err
+	}
+	res, err := r.c.Runner.Block(r.c.Batches[batch], r.state.FP[batch], r.exact, models.BlockOptions{Taps: true})
+	if err != nil {
+		return p, err
+	}
+	p.fp = res.Inputs[site]
+	return p, nil
+}
+
+// moments are the sums that rounding reads.
+type moments struct {
+	gram, drift []float64   // [in, in]; drift nil where nothing reads it
+	weights     [][]float32 // [sample][token]
+	in          int
+}
+
+// add takes one sample; its fp is overwritten.
+func (m *moments) add(sample int, s *sampleInput) {
+	kernels.AddGram(m.gram, s.x, m.weights[sample], m.in)
+	if m.drift == nil {
+		return
+	}
+	for i := range s.fp {
+		s.fp[i] -= s.x[i]
+	}
+	kernels.AddCross(m.drift, s.fp, s.x, m.weights[sample], m.in)
+}
+
+// scaled copies inputs, divided by the site's factors where the layer that gave
+// them does not have those folded: every one but the exposed path's under ExposeGroup.
+func (r *layerRun) scaled(site models.Site, x []float32, divide bool) []float32 {
 	x = slices.Clone(x)
 	s := r.smooth[site]
-	if s == nil || r.c.Method.Path.Expose == ExposeGroup {
+	if s == nil || !divide {
 		return x
 	}
 	for i := range x {
@@ -114,7 +162,7 @@ func (r *layerRun) roundSite(site models.Site) error {
 		if !r.c.Method.Rounding.solves() {
 			round = r.clipLinear
 		}
-		grid, w, err := round(lin, name, r.grams[site])
+		grid, w, err := round(lin, name, site)
 		if err != nil {
 			return fmt.Errorf("ptq: layer %d, %s: %w", r.folded.Index, name, err)
 		}
@@ -126,13 +174,13 @@ func (r *layerRun) roundSite(site models.Site) error {
 
 // clipLinear clips a weight, except those of queries and keys, and rounds it to
 // nearest.
-func (r *layerRun) clipLinear(lin *models.Linear, name string, gram []float64) (*Grid, []float32, error) {
+func (r *layerRun) clipLinear(lin *models.Linear, name string, site models.Site) (*Grid, []float32, error) {
 	group, err := checkLinear(lin, r.c.Format, r.c.Fallback)
 	if err != nil || name == "q_proj" || name == "k_proj" {
 		return roundLinear(lin, r.c.Format, r.c.Fallback)
 	}
 	bound := make([]float32, len(lin.W)/group)
-	kernels.ClipGroups(bound, lin.W, gram, lin.Out, lin.In, group, r.c.Format.Bits, r.c.Format.Symmetric)
+	kernels.ClipGroups(bound, lin.W, r.grams[site], lin.Out, lin.In, group, r.c.Format.Bits, r.c.Format.Symmetric)
 	r.bounds[name] = bound
 	clipped := *lin
 	clipped.W = slices.Clone(lin.W)
@@ -141,7 +189,7 @@ func (r *layerRun) clipLinear(lin *models.Linear, name string, gram []float64) (
 }
 
 // solveLinear rounds a weight column by column.
-func (r *layerRun) solveLinear(lin *models.Linear, name string, gram []float64) (*Grid, []float32, error) {
+func (r *layerRun) solveLinear(lin *models.Linear, name string, site models.Site) (*Grid, []float32, error) {
 	group, err := checkLinear(lin, r.c.Format, r.c.Fallback)
 	if err != nil {
 		return nil, nil, err
@@ -150,7 +198,9 @@ func (r *layerRun) solveLinear(lin *models.Linear, name string, gram []float64) 
 	for i, v := range lin.W {
 		wide[i] = float64(v)
 	}
-	s, err := kernels.SolveColumns(wide, lin.Out, lin.In, gram, r.solveOptions(group, lin.In))
+	o := r.solveOptions(group, lin.In)
+	o.Drift, o.DriftWeight = r.drifts[site], r.c.Method.Rounding.Drift
+	s, err := kernels.SolveColumns(wide, lin.Out, lin.In, r.grams[site], o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -221,6 +221,89 @@ func TestClipSearch(t *testing.T) {
 	}
 }
 
+// Where nothing drifts GPTAQ is GPTQ, bit for bit: on the unquantized path, and at the
+// first group of the first layer. Elsewhere its correction changes codes.
+func TestGPTAQ(t *testing.T) {
+	tm := getTiny(t, 2)
+	run := func(m Method) []*LayerResult {
+		c := tm.calibration(t, m, "w3a16g16")
+		results, _ := c.calibrate(t, c.tokens(t))
+		return results
+	}
+	plain, drift := run(mustFind(t, "gptq")), run(mustFind(t, "gptaq"))
+	if !slices.Equal(plain[0].Quantized.Layer.Q.W, drift[0].Quantized.Layer.Q.W) {
+		t.Error("the inputs of the first group cannot have drifted")
+	}
+	if slices.Equal(plain[0].Quantized.Layer.Down.W, drift[0].Quantized.Layer.Down.W) {
+		t.Error("the correction changes nothing")
+	}
+	a, b := run(with(t, mustFind(t, "gptq"), "path.expose=none")), run(with(t, mustFind(t, "gptaq"), "path.expose=none"))
+	for i := range a {
+		equalLayers(t, "unexposed", b[i].Quantized.Layer, a[i].Quantized.Layer)
+	}
+}
+
+// The drift is Σ (x_fp − x̂)·x̂ᵀ of inputs scaled alike.
+func TestDriftEqualsDefinition(t *testing.T) {
+	tm := getTiny(t, 2)
+	m := with(t, mustFind(t, "gptaq"), "search.kind=smooth", "search.alpha=0.5", "search.points=1", "search.sites=gate_up")
+	c := tm.calibration(t, m, "w4a8")
+	results, states := c.calibrate(t, c.tokens(t))
+	s := results[1].Smooth[models.GateUp]
+	exact, err := c.Model.Layer(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folded := exact.Clone()
+	if err := FoldScale(folded, models.GateUp, s); err != nil {
+		t.Fatal(err)
+	}
+	path := folded.Clone()
+	for _, site := range []models.Site{models.QKV, models.O} {
+		for k, lin := range path.Linears(site) {
+			lin.W = results[1].Quantized.Layer.Linears(site)[k].W
+		}
+	}
+	h, d := make([]float64, 32*32), make([]float64, 32*32)
+	for i, b := range c.Batches {
+		fp, err := c.Runner.Block(b, states[1].FP[i], folded, models.BlockOptions{Taps: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := c.Runner.Block(b, states[1].Exposed[i], path, models.BlockOptions{Taps: true, ActQuant: c.Format.ActQuant()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range b.Seqs {
+			for token := range b.Seqs[row].Len() {
+				at := (row*b.T + token) * 32
+				for j := range 32 {
+					for k := range 32 {
+						x := float64(q.Inputs[models.GateUp][at+k])
+						h[j*32+k] += 2 / float64(len(tinyPatterns)) * float64(q.Inputs[models.GateUp][at+j]) * x
+						d[j*32+k] += 2 / float64(len(tinyPatterns)) * (float64(fp.Inputs[models.GateUp][at+j]) - float64(q.Inputs[models.GateUp][at+j])) * x
+					}
+				}
+			}
+		}
+	}
+	wide := make([]float64, len(folded.Gate.W))
+	for i, v := range folded.Gate.W {
+		wide[i] = float64(v)
+	}
+	want, err := kernels.SolveColumns(wide, folded.Gate.Out, 32, h, kernels.SolveOptions{
+		Rule: kernels.GridRule{Kind: kernels.GridRange, Bits: 4, Symmetric: true}, Block: 128, Damp: 0.01, ActOrder: true, StaticGroups: true, Drift: d, DriftWeight: 0.25,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range results[1].Quantized.Layer.Gate.W {
+		if w := want.Value(i/32, i%32, folded.Gate.Out, 32); math.Abs(float64(v)-w) > 1e-6*(1+math.Abs(w)) {
+			t.Fatalf("weight %d is %v, want %v", i, v, w)
+		}
+	}
+}
+
 // Groups that act-order would scatter are refused, with the mend.
 func TestActOrderNeedsStaticGroups(t *testing.T) {
 	tm := getTiny(t, 2)
