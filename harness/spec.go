@@ -116,17 +116,25 @@ func DefaultSpec() Spec {
 	return s
 }
 
+// paperMethods are compared by the default grid.
+var paperMethods = []string{"rtn", "smoothquant", "awq", "mbq", "gptq", "tlq"}
+
 // BuiltinSpecs lists the names that [LoadSpec] takes beside files.
 func BuiltinSpecs() []string { return []string{"paper"} }
 
 // LoadSpec returns a built-in Spec, or the one in a JSON file. root is the
 // project's folder.
 //
-// "paper" is the default grid over every model of the zoo.
+// "paper" is the default grid: every model of the zoo, both formats, and the
+// baselines beside TLQ.
 func LoadSpec(root, name string) (Spec, error) {
 	if name == "paper" {
 		s := DefaultSpec()
 		s.Name = name
+		s.Methods = nil
+		for _, m := range paperMethods {
+			s.Methods = append(s.Methods, MethodRef{Name: m})
+		}
 		s.Models = Zoo(root)
 		if len(s.Models) == 0 {
 			return Spec{}, fmt.Errorf("harness: spec paper: no model in %s: train one with tlq train qwen2vl-nano", ZooDir(root))
@@ -183,7 +191,7 @@ func ParseSpec(data []byte) (Spec, error) {
 }
 
 // Smoke returns a Spec of the same shape that takes seconds: the first model
-// and the first format, few samples and questions.
+// and the first two formats, few samples and questions.
 func (s Spec) Smoke() Spec {
 	s.Name += "-smoke"
 	s.Models = s.Models[:min(1, len(s.Models))]
