@@ -1,11 +1,7 @@
 package ptq
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/tlqlab/tlqlab/kernels"
 	"github.com/tlqlab/tlqlab/models"
@@ -295,125 +291,6 @@ const (
 	AfterNone         After = "none"
 	AfterNormTweaking After = "norm-tweaking"
 )
-
-// ParseMethod reads a method from JSON strictly: unknown keys, wrong types and
-// trailing text are errors, and so are invalid values. own lists importances beside
-// the built-in ones.
-func ParseMethod(data []byte, own ...Importance) (Method, error) {
-	var m Method
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&m); err != nil {
-		return Method{}, fmt.Errorf("ptq: method: %w; expected an object with the keys %v", err, methodKeys())
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Method{}, errors.New("ptq: method: text follows the JSON object; expected one object")
-	}
-	return m, m.Validate(own...)
-}
-
-// Validate checks every field and lists the valid values of the first bad one.
-// own lists importances beside the built-in ones. A valid method may still ask
-// for something that is not built yet: see [Method.Built].
-func (m Method) Validate(own ...Importance) error {
-	if m.Name == "" {
-		return errors.New("ptq: method without a name; expected a short word such as \"tlq\"")
-	}
-	if err := m.validate(own); err != nil {
-		return fmt.Errorf("ptq: method %s: %w", m.Name, err)
-	}
-	return nil
-}
-
-func (m Method) validate(own []Importance) error {
-	return firstError(
-		m.Tokens.validate(own),
-		oneOf("path.expose", m.Path.Expose, ExposeNone, ExposeLayer, ExposeGroup),
-		oneOf("path.target", m.Path.Target, TargetFP, TargetSame),
-		m.Search.validate(),
-		oneOf("rotate", m.Rotate, RotateNone, RotateHadamard),
-		m.Rounding.validate(),
-		oneOf("after", m.After, AfterNone, AfterNormTweaking),
-	)
-}
-
-func (t Tokens) validate(own []Importance) error {
-	names := importanceNames(own)
-	if !(t.Keep >= 0 && t.Keep <= 1) {
-		return fmt.Errorf("tokens.keep is %v; expected a fraction from 0 to 1", t.Keep)
-	}
-	return firstError(
-		oneOf("tokens.importance", t.Importance, names...),
-		oneOf("tokens.clip", t.Clip, ClipNone, ClipIQR),
-		oneOf("tokens.pool", t.Pool, PoolSample, PoolModality, PoolGlobal),
-		oneOf("tokens.weight", t.Weight, append([]string{WeightHard, WeightImportance}, names...)...),
-		oneOf("tokens.mass", t.Mass, MassFlat, MassRatio, MassBalanced),
-		oneOf("tokens.floor", t.Floor, FloorNone, FloorMedian),
-		oneOf("tokens.answers", t.Answers, RoleKeep, RolePool),
-		oneOf("tokens.text", t.Text, RoleDrop, RoleKeep, RoleRatio, RolePool),
-		oneOf("tokens.means", t.Means, MeansAll, MeansKept),
-		oneOf("tokens.control", t.Control, ControlNone, ControlLeast, ControlShuffled, ControlRandom, ControlFewer),
-	)
-}
-
-func (s Search) validate() error {
-	if s.Points < 1 || s.Points > 1000 {
-		return fmt.Errorf("search.points is %d; expected 1 to 1000", s.Points)
-	}
-	if smooth := s.Kind == SearchSmooth; smooth && !(s.Alpha > 0 && s.Alpha <= 1) {
-		return fmt.Errorf("search.alpha is %v; expected an exponent above 0, at most 1, for search.kind %q", s.Alpha, s.Kind)
-	} else if !smooth && s.Alpha != 0 {
-		return fmt.Errorf("search.alpha is %v; expected 0 or none: only search.kind %q has one exponent", s.Alpha, SearchSmooth)
-	}
-	for i, site := range s.Sites {
-		if err := oneOf("search.sites", site, models.Sites()...); err != nil {
-			return err
-		}
-		for _, other := range s.Sites[:i] {
-			if site == other {
-				return fmt.Errorf("search.sites names %q twice", site)
-			}
-		}
-	}
-	return firstError(
-		oneOf("search.kind", s.Kind, SearchNone, SearchSmooth, SearchGrid),
-		oneOf("search.metric", s.Metric, MAE, MSE),
-		oneOf("search.inspect", s.Inspect, InspectBlock, InspectLinear),
-	)
-}
-
-func (r Rounding) validate() error {
-	solver := r.Kind != RoundNearest
-	switch {
-	case solver && (r.Block < 1 || !(r.Damp > 0 && r.Damp <= 1)):
-		return fmt.Errorf("rounding.block is %d and rounding.damp %v; expected 1 or more (usually 128) and a fraction above 0, at most 1 (usually 0.01), for rounding.kind %q", r.Block, r.Damp, r.Kind)
-	case solver && r.Clip != ClipOff:
-		return fmt.Errorf("rounding.clip is %q; expected none with rounding.kind %q", r.Clip, r.Kind)
-	case r.Kind == RoundGPTAQ && !(r.Drift > 0 && r.Drift <= 1):
-		return fmt.Errorf("rounding.drift is %v; expected a weight above 0, at most 1 (published with 0.25), for rounding.kind %q", r.Drift, r.Kind)
-	case r.Kind != RoundGPTAQ && r.Drift != 0:
-		return fmt.Errorf("rounding.drift is %v; expected none: it belongs to rounding.kind %q", r.Drift, RoundGPTAQ)
-	case !solver && (r.Block != 0 || r.Damp != 0 || r.ActOrder || r.StaticGroups || r.Grid != ""):
-		return fmt.Errorf("rounding.block, damp, act_order, static_groups and grid belong to rounding.kind %q; expected none with %q", RoundGPTQ, r.Kind)
-	}
-	return firstError(
-		oneOf("rounding.kind", r.Kind, RoundNearest, RoundGPTQ, RoundGPTAQ),
-		oneOf("rounding.clip", r.Clip, ClipOff, ClipOutput),
-		oneOf("rounding.grid", r.Grid, "", kernels.GridRange, kernels.GridGPTQ, kernels.GridQuaRot),
-	)
-}
-
-// solves reports whether rounding reads a Hessian of weighted tokens.
-func (r Rounding) solves() bool { return r.Kind != RoundNearest }
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // Built reports whether everything that m asks for is implemented. The error
 // wraps [ErrNotBuilt] and names the setting.
