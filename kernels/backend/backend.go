@@ -4,32 +4,16 @@
 //
 //	import _ "github.com/tlqlab/tlqlab/kernels/backend"
 //	b, err := compute.NewWithConfig("tlq")
-//
-// # Execution
-//
-// Nodes run one after the other in the order of their creation; each spreads its
-// own work over a bounded set of goroutines in fixed pieces, none of which waits
-// for another. So results are the same bytes for any GOMAXPROCS, and there is
-// nothing to deadlock on. Sums run in float64. Buffers of intermediate values are
-// assigned when a graph is compiled and reused between calls; reshapes copy
-// nothing; broadcasts are read in place by arithmetic; transposes are folded into
-// products.
-//
-// # Caveats
-//
-// Float32, float64, the integer types and booleans compute. Half precision,
-// complex numbers, control flow, convolutions and fused operations answer with
-// GoMLX's typed not-implemented error, on which GoMLX falls back.
 package backend
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync/atomic"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/notimplemented"
 )
 
@@ -74,48 +58,28 @@ func (b *Backend) DeviceDescription(compute.DeviceNum) string { return runtime.G
 // Capabilities lists the operations and types that compute.
 func (b *Backend) Capabilities() compute.Capabilities { return capabilities.Clone() }
 
-// Finalize makes the backend invalid.
+// Finalize makes the backend invalid: nothing is built, transferred or run on it
+// any more.
 func (b *Backend) Finalize() { b.finalized.Store(true) }
 
 // IsFinalized tells whether Finalize was called.
 func (b *Backend) IsFinalized() bool { return b.finalized.Load() }
 
+// alive is an error once the backend is finalized.
+func (b *Backend) alive() error {
+	if b.finalized.Load() {
+		return errors.New("backend: used after Finalize")
+	}
+	return nil
+}
+
 // Builder starts a computation.
 func (b *Backend) Builder(name string) compute.Builder {
 	f := &function{Function: notimplemented.Function{ErrFn: notImplemented}}
-	f.builder = &builder{name: name, backend: b, main: f}
+	f.builder = &builder{Builder: notimplemented.Builder{ErrFn: notImplemented}, name: name, backend: b, main: f}
 	return f.builder
 }
 
 func notImplemented(op compute.OpType) error {
 	return fmt.Errorf("backend %s: operation %s: %w", Name, strings.ToLower(op.String()), compute.ErrNotImplemented)
 }
-
-// types that buffers may hold and arithmetic is defined on.
-var types = []dtypes.DType{
-	dtypes.Float32, dtypes.Float64, dtypes.Int8, dtypes.Int16, dtypes.Int32, dtypes.Int64,
-	dtypes.Uint8, dtypes.Uint16, dtypes.Uint32, dtypes.Uint64, dtypes.Bool,
-}
-
-var capabilities = func() compute.Capabilities {
-	c := compute.Capabilities{Operations: map[compute.OpType]bool{}, DTypes: map[dtypes.DType]bool{}}
-	for _, t := range types {
-		c.DTypes[t] = true
-	}
-	for _, op := range []compute.OpType{
-		compute.OpTypeParameter, compute.OpTypeConstant, compute.OpTypeIdentity,
-		compute.OpTypeReshape, compute.OpTypeTranspose, compute.OpTypeBroadcastInDim, compute.OpTypeIota,
-		compute.OpTypeConvertDType, compute.OpTypeWhere, compute.OpTypeConcatenate, compute.OpTypeSlice, compute.OpTypePad,
-		compute.OpTypeGather, compute.OpTypeScatterSum, compute.OpTypeArgMinMax, compute.OpTypeDotGeneral,
-		compute.OpTypeReduceSum, compute.OpTypeReduceMax, compute.OpTypeReduceMin, compute.OpTypeReduceProduct,
-		compute.OpTypeReduceLogicalAnd, compute.OpTypeReduceLogicalOr,
-	} {
-		c.Operations[op] = true
-	}
-	for _, list := range [][]compute.OpType{binaryOps, comparisonOps, logicalOps, unaryOps, predicateOps} {
-		for _, op := range list {
-			c.Operations[op] = true
-		}
-	}
-	return c
-}()

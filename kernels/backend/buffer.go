@@ -3,18 +3,18 @@ package backend
 import (
 	"fmt"
 	"reflect"
-	"unsafe"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 )
 
-// buffer is an array in memory; flat is a slice of its Go type.
+// buffer is an array in memory; flat is a slice of its Go type. Inside a strip,
+// flat may hold the part of the array that begins at origin.
 type buffer struct {
 	backend *Backend
 	shape   shapes.Shape
 	flat    any
+	origin  int
 }
 
 var _ compute.Buffer = (*buffer)(nil)
@@ -42,37 +42,46 @@ func (b *buffer) ToFlatData(flat any) error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	if reflect.TypeOf(flat) != reflect.TypeOf(b.flat) || reflect.ValueOf(flat).Len() != b.shape.Size() {
-		return fmt.Errorf("backend: buffer of %s asked for as %T of length %d", b.shape, flat, reflect.ValueOf(flat).Len())
+	to := reflect.ValueOf(flat)
+	if to.Kind() != reflect.Slice || to.Type() != reflect.TypeOf(b.flat) || to.Len() != b.shape.Size() {
+		return fmt.Errorf("backend: buffer of %s asked for as %s; expected %T of length %d", b.shape, describe(flat), b.flat, b.shape.Size())
 	}
-	reflect.Copy(reflect.ValueOf(flat), reflect.ValueOf(b.flat))
+	reflect.Copy(to, reflect.ValueOf(b.flat))
 	return nil
 }
 
 // CopyToDevice copies the buffer; there is one device.
-func (b *buffer) CopyToDevice(compute.DeviceNum) (compute.Buffer, error) {
+func (b *buffer) CopyToDevice(device compute.DeviceNum) (compute.Buffer, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	return b.backend.BufferFromFlatData(0, b.flat, b.shape)
+	return b.backend.BufferFromFlatData(device, b.flat, b.shape)
 }
 
 func (b *buffer) check() error {
 	if b.flat == nil {
-		return fmt.Errorf("backend: buffer of %s was finalized", b.shape)
+		return fmt.Errorf("backend: buffer of %s was finalized or donated", b.shape)
 	}
 	return nil
 }
 
+// describe names a value's type, and its length where it has one.
+func describe(flat any) string {
+	if v := reflect.ValueOf(flat); v.Kind() == reflect.Slice {
+		return fmt.Sprintf("%T of length %d", flat, v.Len())
+	}
+	return fmt.Sprintf("%T", flat)
+}
+
 // BufferFromFlatData copies flat, a slice of shape's type, into a buffer.
-func (b *Backend) BufferFromFlatData(_ compute.DeviceNum, flat any, shape shapes.Shape) (compute.Buffer, error) {
-	out, err := b.newBuffer(shape)
+func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape shapes.Shape) (compute.Buffer, error) {
+	out, err := b.newBuffer(device, shape)
 	if err != nil {
 		return nil, err
 	}
 	src := reflect.ValueOf(flat)
 	if src.Kind() != reflect.Slice || src.Type() != reflect.TypeOf(out.flat) || src.Len() != shape.Size() {
-		return nil, fmt.Errorf("backend: data of type %T do not fit shape %s", flat, shape)
+		return nil, fmt.Errorf("backend: %s does not fit shape %s; expected %T of length %d", describe(flat), shape, out.flat, shape.Size())
 	}
 	reflect.Copy(reflect.ValueOf(out.flat), src)
 	return out, nil
@@ -82,75 +91,23 @@ func (b *Backend) BufferFromFlatData(_ compute.DeviceNum, flat any, shape shapes
 func (b *Backend) HasSharedBuffers() bool { return true }
 
 // NewSharedBuffer makes a zeroed buffer and returns its memory.
-func (b *Backend) NewSharedBuffer(_ compute.DeviceNum, shape shapes.Shape) (compute.Buffer, any, error) {
-	out, err := b.newBuffer(shape)
+func (b *Backend) NewSharedBuffer(device compute.DeviceNum, shape shapes.Shape) (compute.Buffer, any, error) {
+	out, err := b.newBuffer(device, shape)
 	if err != nil {
 		return nil, nil, err
 	}
 	return out, out.flat, nil
 }
 
-func (b *Backend) newBuffer(shape shapes.Shape) (*buffer, error) {
-	if !capabilities.DTypes[shape.DType] {
-		return nil, fmt.Errorf("backend: type %s: %w", shape.DType, compute.ErrNotImplemented)
+func (b *Backend) newBuffer(device compute.DeviceNum, shape shapes.Shape) (*buffer, error) {
+	if err := b.alive(); err != nil {
+		return nil, err
 	}
-	return &buffer{backend: b, shape: shape, flat: allocate(shape.DType, shape.Size())}, nil
-}
-
-// allocate makes a zeroed slice of n values of a type in [types].
-func allocate(t dtypes.DType, n int) any {
-	switch t {
-	case dtypes.Float32:
-		return make([]float32, n)
-	case dtypes.Float64:
-		return make([]float64, n)
-	case dtypes.Int8:
-		return make([]int8, n)
-	case dtypes.Int16:
-		return make([]int16, n)
-	case dtypes.Int32:
-		return make([]int32, n)
-	case dtypes.Int64:
-		return make([]int64, n)
-	case dtypes.Uint8:
-		return make([]uint8, n)
-	case dtypes.Uint16:
-		return make([]uint16, n)
-	case dtypes.Uint32:
-		return make([]uint32, n)
-	case dtypes.Uint64:
-		return make([]uint64, n)
-	case dtypes.Bool:
-		return make([]bool, n)
+	if device != 0 {
+		return nil, fmt.Errorf("backend: device %d; there is only device 0", device)
 	}
-	panic(fmt.Sprintf("backend: no memory layout for %s", t))
-}
-
-// words is how values of a size move: operations that only move data see them as
-// unsigned integers of that size.
-type words interface {
-	uint8 | uint16 | uint32 | uint64
-}
-
-// asWords reinterprets a buffer's memory.
-func asWords[W words](b *buffer) []W {
-	n := b.shape.Size()
-	if n == 0 {
-		return nil
+	if err := checkShape(shape); err != nil {
+		return nil, fmt.Errorf("backend: buffer: %w", err)
 	}
-	return unsafe.Slice((*W)(reflect.ValueOf(b.flat).UnsafePointer()), n)
-}
-
-// move runs the instance of a data-moving operation that fits the value size.
-func move(size int, f8 func(), f16 func(), f32 func(), f64 func()) {
-	switch size {
-	case 1:
-		f8()
-	case 2:
-		f16()
-	case 4:
-		f32()
-	default:
-		f64()
-	}
+	return &buffer{backend: b, shape: shape.Clone(), flat: allocate(shape.DType, shape.Size())}, nil
 }

@@ -3,7 +3,6 @@ package backend
 import (
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/notimplemented"
@@ -19,10 +18,14 @@ type node struct {
 
 	// run computes the node; inputs are dense, in row-major order.
 	run func(in []*buffer, out *buffer)
-	// view marks a node whose result is its input's memory under another shape.
+	// rows computes parts of the node, where it can; then run is nil.
+	rows *rowwise
+	// view marks a node whose result is its first input's memory under another
+	// shape.
 	view bool
-	// inPlace marks a node that may write over an input of its own shape and type.
-	inPlace bool
+	// moves marks a node that computes nothing with values of its own type, so
+	// that half precision needs no widening.
+	moves bool
 	// constant holds the value of a constant.
 	constant *buffer
 	// parameter is the index of a parameter, or −1.
@@ -30,6 +33,22 @@ type node struct {
 
 	broadcastAxes []int // of BroadcastInDim, which arithmetic reads through
 	permutation   []int // of Transpose, which products read through
+}
+
+// rowwise is an operation any part of whose output can be computed by itself.
+type rowwise struct {
+	// part computes places [from, to) of the output.
+	part func(in []*buffer, out *buffer, from, to int)
+	// grain divides the places where parts may begin and end; 0 is 1.
+	grain int
+	// cost of a place, in cheap operations; 0 is 1.
+	cost int
+	// aligned tells whether, with the output seen as the given number of rows, a
+	// row needs of input i exactly the input's own row. nil: never.
+	aligned func(input, rows int) bool
+	// inPlace marks an operation that may write over an input of its own shape
+	// and type.
+	inPlace bool
 }
 
 // builder implements compute.Builder.
@@ -57,11 +76,13 @@ func (b *builder) OpShape(v compute.Value) (shapes.Shape, error) { return b.main
 
 // Compile plans memory and returns the executable.
 func (b *builder) Compile() (compute.Executable, error) {
-	if b.main.outputs == nil {
-		return nil, errors.New("backend: Compile before Return")
-	}
-	if b.compiled {
-		return nil, errors.New("backend: Compile called twice")
+	switch err := b.backend.alive(); {
+	case err != nil:
+		return nil, err
+	case b.main.outputs == nil:
+		return nil, fmt.Errorf("backend: %q: Compile before Return", b.name)
+	case b.compiled:
+		return nil, fmt.Errorf("backend: %q: Compile called twice", b.name)
 	}
 	b.compiled = true
 	return newExecutable(b), nil
@@ -118,17 +139,23 @@ func (f *function) nodesOf(values ...compute.Value) ([]*node, error) {
 	return list, nil
 }
 
-// add appends an operation. Types the backend does not compute are refused here,
+// add appends an operation. What the backend does not compute is refused here,
 // while the graph is built.
 func (f *function) add(n *node) (*node, error) {
-	if f.builder.compiled {
+	switch {
+	case f.builder.compiled:
 		return nil, fmt.Errorf("backend: computation %q is compiled", f.builder.name)
+	case f.outputs != nil:
+		return nil, fmt.Errorf("backend: computation %q has returned", f.builder.name)
 	}
-	if !capabilities.DTypes[n.shape.DType] {
-		return nil, fmt.Errorf("backend %s: %s of type %s: %w", Name, n.op, n.shape.DType, compute.ErrNotImplemented)
+	if err := checkShape(n.shape); err != nil {
+		return nil, opError(n.op, n.inputs, err)
 	}
 	if n.op != compute.OpTypeParameter {
 		n.parameter = -1
+	}
+	if !n.moves && !n.view {
+		widen(n)
 	}
 	n.owner = f
 	f.nodes = append(f.nodes, n)
@@ -148,34 +175,13 @@ func (f *function) Parameter(name string, shape shapes.Shape, sharding *compute.
 	if sharding != nil {
 		return nil, fmt.Errorf("backend %s: sharding: %w", Name, compute.ErrNotImplemented)
 	}
-	n, err := f.add(&node{op: compute.OpTypeParameter, shape: shape, parameter: len(f.parameters)})
+	n, err := f.add(&node{op: compute.OpTypeParameter, shape: shape.Clone(), parameter: len(f.parameters)})
 	if err != nil {
 		return nil, err
 	}
 	f.parameters = append(f.parameters, n)
 	f.names = append(f.names, name)
 	return n, nil
-}
-
-// Constant embeds a copy of flat.
-func (f *function) Constant(flat any, dims ...int) (compute.Value, error) {
-	t := reflect.TypeOf(flat)
-	if t == nil || t.Kind() != reflect.Slice {
-		return nil, fmt.Errorf("backend: constant of type %T; expected a slice", flat)
-	}
-	shape, err := shapeOfSlice(flat, dims)
-	if err != nil {
-		return nil, err
-	}
-	b, err := f.builder.backend.BufferFromFlatData(0, flat, shape)
-	if err != nil {
-		return nil, err
-	}
-	return value(f.constant(b.(*buffer)))
-}
-
-func (f *function) constant(b *buffer) (*node, error) {
-	return f.add(&node{op: compute.OpTypeConstant, shape: b.shape, constant: b})
 }
 
 // Return declares the outputs.
@@ -186,11 +192,13 @@ func (f *function) Return(outputs []compute.Value, shardings []*compute.Sharding
 		}
 	}
 	list, err := f.nodesOf(outputs...)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(list) == 0 {
+	case len(list) == 0:
 		return errors.New("backend: Return without outputs")
+	case f.outputs != nil:
+		return fmt.Errorf("backend: computation %q returns twice", f.builder.name)
 	}
 	f.outputs = list
 	return nil

@@ -1,44 +1,93 @@
 package backend
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
 	"github.com/gomlx/compute/shapes"
 )
 
-// Gather collects slices of the operand; see GoMLX's description. Starts beyond
-// the operand are moved to its border.
+// Gather collects slices of the operand; see GoMLX's description. Slices that
+// would reach beyond the operand are moved to its border, as XLA has it.
 func (f *function) Gather(operand, starts compute.Value, indexVectorAxis int, offsetAxes, collapsed, startMap, sizes []int, sorted bool) (compute.Value, error) {
-	in, err := f.nodesOf(operand, starts)
+	in, err := f.indexed(compute.OpTypeGather, indexVectorAxis, operand, starts)
 	if err != nil {
 		return nil, err
 	}
-	shape, err := shapeinference.Gather(in[0].shape, in[1].shape, indexVectorAxis, offsetAxes, collapsed, startMap, sizes, sorted)
+	offsetAxes = slices.Sorted(slices.Values(offsetAxes))
+	shape, err := infer(compute.OpTypeGather, in, func() (shapes.Shape, error) {
+		shape, err := shapeinference.Gather(in[0].shape, in[1].shape, indexVectorAxis, offsetAxes, collapsed, startMap, sizes, sorted)
+		return shape, errors.Join(err, checkAxes("started", startMap, in[0].shape.Rank()), checkIndexType(in[1].shape))
+	})
 	if err != nil {
 		return nil, err
 	}
+	shape.AxisNames = nil
 	w := newWindow(in[0].shape, in[1].shape, indexVectorAxis, shape, offsetAxes, collapsed, startMap, sizes)
-	return value(f.add(&node{op: compute.OpTypeGather, shape: shape, inputs: in, run: func(in []*buffer, out *buffer) {
-		index := make([]int64, in[1].shape.Size())
-		toInt64(in[1], index)
-		move(shape.DType.Size(),
-			func() { gather(w, asWords[uint8](in[0]), index, asWords[uint8](out)) },
-			func() { gather(w, asWords[uint16](in[0]), index, asWords[uint16](out)) },
-			func() { gather(w, asWords[uint32](in[0]), index, asWords[uint32](out)) },
-			func() { gather(w, asWords[uint64](in[0]), index, asWords[uint64](out)) })
+	move := moverOf(shape.DType)
+	return value(f.add(&node{op: compute.OpTypeGather, shape: shape, inputs: in, moves: true, run: func(in []*buffer, out *buffer) {
+		move.gather(w, in[0], indices(in[1]), out)
 	}}))
+}
+
+// indexed prepares operands for an operation whose second one holds index vectors:
+// without an axis of their own, they get one of a single value.
+func (f *function) indexed(op compute.OpType, vectorAxis int, operands ...compute.Value) ([]*node, error) {
+	in, err := f.nodesOf(operands...)
+	if err != nil {
+		return nil, err
+	}
+	if starts := in[1].shape; vectorAxis == starts.Rank() {
+		v, err := f.Reshape(operands[1], append(slices.Clone(starts.Dimensions), 1)...)
+		if err != nil {
+			return nil, opError(op, in, err)
+		}
+		in[1] = v.(*node)
+	}
+	return in, nil
+}
+
+func checkIndexType(s shapes.Shape) error {
+	if !s.DType.IsInt() {
+		return fmt.Errorf("indices of type %s; expected integers", s.DType)
+	}
+	return nil
 }
 
 // ScatterSum adds slices of updates to the operand at the given starts; slices
 // that do not fit are left out. Updates are added in their order.
 func (f *function) ScatterSum(operand, starts, updates compute.Value, indexVectorAxis int, windowAxes, inserted, scatterMap []int, sorted, unique bool) (compute.Value, error) {
-	in, err := f.nodesOf(operand, starts, updates)
+	return f.scatter(compute.OpTypeScatterSum, compute.OpTypeAdd, operand, starts, updates, indexVectorAxis, windowAxes, inserted, scatterMap)
+}
+
+// ScatterMax takes the larger of the operand's and the updates' values, as
+// ScatterSum takes their sum.
+func (f *function) ScatterMax(operand, starts, updates compute.Value, indexVectorAxis int, windowAxes, inserted, scatterMap []int, sorted, unique bool) (compute.Value, error) {
+	return f.scatter(compute.OpTypeScatterMax, compute.OpTypeMax, operand, starts, updates, indexVectorAxis, windowAxes, inserted, scatterMap)
+}
+
+// ScatterMin takes the smaller of the operand's and the updates' values, as
+// ScatterSum takes their sum.
+func (f *function) ScatterMin(operand, starts, updates compute.Value, indexVectorAxis int, windowAxes, inserted, scatterMap []int, sorted, unique bool) (compute.Value, error) {
+	return f.scatter(compute.OpTypeScatterMin, compute.OpTypeMin, operand, starts, updates, indexVectorAxis, windowAxes, inserted, scatterMap)
+}
+
+func (f *function) scatter(op, combine compute.OpType, operand, starts, updates compute.Value, vectorAxis int, windowAxes, inserted, scatterMap []int) (compute.Value, error) {
+	in, err := f.indexed(op, vectorAxis, operand, starts, updates)
 	if err != nil {
 		return nil, err
 	}
-	shape, err := shapeinference.Scatter(in[0].shape, in[1].shape, in[2].shape, indexVectorAxis, windowAxes, inserted, scatterMap)
+	shape, err := infer(op, in, func() (shapes.Shape, error) {
+		shape, err := shapeinference.Scatter(in[0].shape, in[1].shape, in[2].shape, vectorAxis, windowAxes, inserted, scatterMap)
+		if err != nil {
+			return shape, err
+		}
+		return shape, checkScatter(in, vectorAxis, windowAxes, inserted, scatterMap)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -51,161 +100,147 @@ func (f *function) ScatterSum(operand, starts, updates compute.Value, indexVecto
 			k++
 		}
 	}
-	w := newWindow(in[0].shape, in[1].shape, indexVectorAxis, in[2].shape, windowAxes, inserted, scatterMap, sizes)
-	return value(f.add(&node{op: compute.OpTypeScatterSum, shape: shape, inputs: in, run: func(in []*buffer, out *buffer) {
-		runScatter(w, in, out)
+	w := newWindow(in[0].shape, in[1].shape, vectorAxis, in[2].shape, windowAxes, inserted, scatterMap, sizes)
+	calc := arithmetics[shape.DType]
+	return value(f.add(&node{op: op, shape: shape, inputs: in, run: func(in []*buffer, out *buffer) {
+		calc.scatter(combine, w, in[0], indices(in[1]), in[2], out)
 	}}))
 }
 
-func runScatter(w window, in []*buffer, out *buffer) {
-	index := make([]int64, in[1].shape.Size())
-	toInt64(in[1], index)
-	switch dst := out.flat.(type) {
-	case []float32:
-		scatter(w, dst, in[0].flat.([]float32), index, in[2].flat.([]float32))
-	case []float64:
-		scatter(w, dst, in[0].flat.([]float64), index, in[2].flat.([]float64))
-	case []int8:
-		scatter(w, dst, in[0].flat.([]int8), index, in[2].flat.([]int8))
-	case []int16:
-		scatter(w, dst, in[0].flat.([]int16), index, in[2].flat.([]int16))
-	case []int32:
-		scatter(w, dst, in[0].flat.([]int32), index, in[2].flat.([]int32))
-	case []int64:
-		scatter(w, dst, in[0].flat.([]int64), index, in[2].flat.([]int64))
-	case []uint8:
-		scatter(w, dst, in[0].flat.([]uint8), index, in[2].flat.([]uint8))
-	case []uint16:
-		scatter(w, dst, in[0].flat.([]uint16), index, in[2].flat.([]uint16))
-	case []uint32:
-		scatter(w, dst, in[0].flat.([]uint32), index, in[2].flat.([]uint32))
-	case []uint64:
-		scatter(w, dst, in[0].flat.([]uint64), index, in[2].flat.([]uint64))
+// checkScatter wants what GoMLX's inference leaves open: distinct axes and as many
+// updates as index vectors.
+func checkScatter(in []*node, vectorAxis int, windowAxes, inserted, scatterMap []int) error {
+	if t := in[0].shape.DType; t == dtypes.Bool {
+		return fmt.Errorf("values of type %s; expected numbers", t)
 	}
-}
-
-func toInt64(b *buffer, dst []int64) {
-	convert(b, &buffer{backend: b.backend, shape: b.shape, flat: dst})
-}
-
-// window says how slices of an operand correspond to places of a windowed array
-// (Gather's output, Scatter's updates): each index vector names a slice.
-type window struct {
-	operandDims, operandSteps []int
-	sizes                     []int // of a slice, per operand axis
-	startMap                  []int // index vector component → operand axis
-
-	indexBase []int // per slice: where its index vector begins
-	indexStep int
-	outBase   []int // per slice: where its values begin in the windowed array
-	inner     strided
-	// innerTo steps through the windowed array as inner steps through the
-	// operand.
-	innerTo []int
-	rows    bool // slices are contiguous on both sides
-}
-
-func newWindow(operand, starts shapes.Shape, vectorAxis int, windowed shapes.Shape, offsetAxes, collapsed, startMap, sizes []int) window {
-	w := window{operandDims: operand.Dimensions, operandSteps: operand.Strides(), sizes: sizes, startMap: startMap, indexStep: 1}
-	to := windowed.Strides()
-	k := 0
-	for axis, n := range sizes {
-		if slices.Contains(collapsed, axis) {
-			continue
-		}
-		w.inner.dims = append(w.inner.dims, n)
-		w.inner.steps = append(w.inner.steps, w.operandSteps[axis])
-		w.innerTo = append(w.innerTo, to[offsetAxes[k]])
-		k++
+	err := errors.Join(
+		checkAxes("window", windowAxes, in[2].shape.Rank()),
+		checkAxes("inserted", inserted, in[0].shape.Rank()),
+		checkAxes("scattered", scatterMap, in[0].shape.Rank()),
+	)
+	if err != nil {
+		return err
 	}
-	l := collapse(w.inner.dims, w.inner.steps, w.innerTo)
-	w.inner = strided{dims: l.dims, steps: l.sa}
-	w.innerTo = l.sb
-	w.rows = len(l.dims) == 1 && l.sa[0] == 1 && l.sb[0] == 1
-	var batchDims, batchTo, indexDims, indexSteps []int
-	for axis, d := range windowed.Dimensions {
-		if !slices.Contains(offsetAxes, axis) {
-			batchDims, batchTo = append(batchDims, d), append(batchTo, to[axis])
+	vectors := slices.Delete(slices.Clone(in[1].shape.Dimensions), vectorAxis, vectorAxis+1)
+	var updates []int
+	for axis, d := range in[2].shape.Dimensions {
+		if !slices.Contains(windowAxes, axis) {
+			updates = append(updates, d)
 		}
 	}
-	steps := starts.Strides()
-	for axis, d := range starts.Dimensions {
-		if axis == vectorAxis {
-			w.indexStep = steps[axis]
-			continue
-		}
-		indexDims, indexSteps = append(indexDims, d), append(indexSteps, steps[axis])
+	if !slices.Equal(vectors, updates) {
+		return fmt.Errorf("index vectors %v and updates %v; expected the same dimensions", vectors, updates)
 	}
-	w.outBase, w.indexBase = offsets(batchDims, batchTo), offsets(indexDims, indexSteps)
-	return w
+	return nil
 }
 
-// start is where the slice of an index vector begins in the operand; fits is
-// false where it would reach beyond, in which case start is moved to the border.
-func (w *window) start(index []int64, slice int) (at int, fits bool) {
-	fits = true
-	for i, axis := range w.startMap {
-		p := index[w.indexBase[slice]+i*w.indexStep]
-		limit := int64(w.operandDims[axis] - w.sizes[axis])
-		if p < 0 || p > limit {
-			fits = false
-			p = max(0, min(p, limit))
-		}
-		at += int(p) * w.operandSteps[axis]
-	}
-	return at, fits
+func (floats[T]) scatter(op compute.OpType, w *window, x *buffer, index []int64, updates, out *buffer) {
+	scatter(w, floatBinary[T](op), x, index, updates, out)
 }
 
-// each visits pairs of places (operand, windowed array) of a slice.
-func (w *window) each(from, to int, visit func(from, to int)) {
-	total := size(w.inner.dims)
-	for i := range total {
-		a, b, rest := from, to, i
-		for axis := len(w.inner.dims) - 1; axis >= 0; axis-- {
-			p := rest % w.inner.dims[axis]
-			rest /= w.inner.dims[axis]
-			a += p * w.inner.steps[axis]
-			b += p * w.innerTo[axis]
-		}
-		visit(a, b)
-	}
+func (integers[T]) scatter(op compute.OpType, w *window, x *buffer, index []int64, updates, out *buffer) {
+	scatter(w, integerBinary[T](op), x, index, updates, out)
 }
 
-func gather[W words](w window, src []W, index []int64, dst []W) {
-	if len(dst) == 0 {
+// scatter combines in the order of the updates.
+func scatter[T any](w *window, f func(a, b T) T, x *buffer, index []int64, updates, out *buffer) {
+	dst, src := out.flat.([]T), updates.flat.([]T)
+	copy(dst, x.flat.([]T))
+	if len(src) == 0 {
 		return
 	}
-	width := w.inner.dims[0]
-	parallel(len(w.outBase), rowsPerPiece(size(w.inner.dims)), func(lo, hi int) {
-		for s := lo; s < hi; s++ {
-			at, _ := w.start(index, s)
-			if w.rows {
-				copy(dst[w.outBase[s]:w.outBase[s]+width], src[at:at+width])
-				continue
-			}
-			w.each(at, w.outBase[s], func(from, to int) { dst[to] = src[from] })
-		}
-	})
-}
-
-func scatter[T number](w window, dst, operand []T, index []int64, updates []T) {
-	copy(dst, operand)
-	if len(updates) == 0 {
-		return
-	}
-	for s := range w.outBase {
+	st, sf := w.inner.innerStep(0), w.inner.innerStep(1)
+	for s := range w.base {
 		at, fits := w.start(index, s)
 		if !fits {
 			continue
 		}
-		if w.rows {
-			row := updates[w.outBase[s]:][:w.inner.dims[0]]
-			out := dst[at:][:len(row)]
-			for i, v := range row {
-				out[i] += v
+		w.runs(at, w.base[s], func(to, from, n int) {
+			for range n {
+				dst[to] = f(dst[to], src[from])
+				to, from = to+st, from+sf
 			}
-			continue
-		}
-		w.each(at, w.outBase[s], func(to, from int) { dst[to] += updates[from] })
+		})
 	}
+}
+
+// DynamicSlice takes a box of the given sizes that begins at starts, one scalar
+// per axis; boxes that would reach beyond the operand are moved to its border.
+func (f *function) DynamicSlice(operand compute.Value, starts []compute.Value, sizes []int) (compute.Value, error) {
+	in, err := f.nodesOf(append([]compute.Value{operand}, starts...)...)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := infer(compute.OpTypeDynamicSlice, in, func() (shapes.Shape, error) {
+		if err := checkStarts(in[0].shape, in[1:]); err != nil {
+			return shapes.Invalid(), err
+		}
+		return shapeinference.DynamicSlice(in[0].shape, sizes)
+	})
+	if err != nil {
+		return nil, err
+	}
+	shape.AxisNames = nil
+	w := boxWindow(in[0].shape, shape)
+	move := moverOf(shape.DType)
+	return value(f.add(&node{op: compute.OpTypeDynamicSlice, shape: shape, inputs: in, moves: true, run: func(in []*buffer, out *buffer) {
+		move.gather(w, in[0], startsOf(in[1:]), out)
+	}}))
+}
+
+// DynamicUpdateSlice overwrites the box of update's shape that begins at starts,
+// one scalar per axis; a box that would reach beyond is moved to the border.
+func (f *function) DynamicUpdateSlice(operand, update compute.Value, starts []compute.Value) (compute.Value, error) {
+	in, err := f.nodesOf(append([]compute.Value{operand, update}, starts...)...)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := infer(compute.OpTypeDynamicUpdateSlice, in, func() (shapes.Shape, error) {
+		shape, err := shapeinference.DynamicUpdateSlice(in[0].shape, in[1].shape)
+		for axis, d := range in[1].shape.Dimensions {
+			if err == nil && d > shape.Dimensions[axis] {
+				err = fmt.Errorf("axis %d of the update has %d values, more than the operand's %d", axis, d, shape.Dimensions[axis])
+			}
+		}
+		return shape, errors.Join(err, checkStarts(in[0].shape, in[2:]))
+	})
+	if err != nil {
+		return nil, err
+	}
+	w := boxWindow(shape, in[1].shape)
+	move := moverOf(shape.DType)
+	return value(f.add(&node{op: compute.OpTypeDynamicUpdateSlice, shape: shape, inputs: in, moves: true, run: func(in []*buffer, out *buffer) {
+		copyBuffer(out, in[0])
+		move.update(w, in[1], startsOf(in[2:]), out)
+	}}))
+}
+
+// boxWindow is the window of one slice of the box's shape.
+func boxWindow(operand, box shapes.Shape) *window {
+	axes := make([]int, operand.Rank())
+	for a := range axes {
+		axes[a] = a
+	}
+	return newWindow(operand, shapes.Make(box.DType, len(axes)), 0, box, axes, nil, axes, box.Dimensions)
+}
+
+func checkStarts(operand shapes.Shape, starts []*node) error {
+	if len(starts) != operand.Rank() {
+		return fmt.Errorf("%d starts for %d axes", len(starts), operand.Rank())
+	}
+	for _, n := range starts {
+		if n.shape.Rank() != 0 || !n.shape.DType.IsInt() {
+			return fmt.Errorf("start of shape %s; expected a scalar of integers", n.shape)
+		}
+	}
+	return nil
+}
+
+// startsOf collects one start per axis.
+func startsOf(in []*buffer) []int64 {
+	list := make([]int64, len(in))
+	for i, b := range in {
+		list[i] = indices(b)[0]
+	}
+	return list
 }

@@ -6,26 +6,33 @@ import (
 	"sync/atomic"
 )
 
-// parallel splits [0, n) into pieces of the given grain and runs f on each,
-// on as many goroutines as there are processors. Where the pieces begin and end
-// depends on n and grain alone, so that results don't depend on the number of
-// goroutines; which goroutine runs which piece does not matter. Pieces never wait
-// for each other.
-func parallel(n, grain int, f func(lo, hi int)) {
-	if n <= 0 {
-		return
-	}
-	grain = max(grain, 1)
+// pieceSize is how many cheap values a goroutine should have to be worth waking.
+const pieceSize = 16384
+
+// parallel splits [0, n) into pieces of the given grain and runs f on each, on as
+// many goroutines as there are processors. Where the pieces begin and end depends
+// on n and grain alone, so that results don't depend on the number of goroutines;
+// which goroutine runs which piece does not matter. Pieces never wait for each
+// other. A panic of f is raised again on the calling goroutine, when all have
+// stopped.
+func parallel(n, grain int, f func(from, to int)) {
 	pieces := (n + grain - 1) / grain
 	workers := min(runtime.GOMAXPROCS(0), pieces)
-	if workers == 1 {
-		for p := range pieces {
-			f(p*grain, min(n, (p+1)*grain))
+	if workers <= 1 {
+		for at := 0; at < n; at += grain {
+			f(at, min(n, at+grain))
 		}
 		return
 	}
 	var next atomic.Int64
+	var failure atomic.Pointer[any]
 	work := func() {
+		defer func() {
+			if r := recover(); r != nil {
+				failure.CompareAndSwap(nil, &r)
+				next.Store(int64(pieces))
+			}
+		}()
 		for {
 			p := int(next.Add(1)) - 1
 			if p >= pieces {
@@ -34,16 +41,22 @@ func parallel(n, grain int, f func(lo, hi int)) {
 			f(p*grain, min(n, (p+1)*grain))
 		}
 	}
-	var wg sync.WaitGroup
+	var group sync.WaitGroup
 	for range workers - 1 {
-		wg.Go(work)
+		group.Go(work)
 	}
 	work()
-	wg.Wait()
+	group.Wait()
+	if r := failure.Load(); r != nil {
+		panic(*r)
+	}
 }
 
-// pieceSize is how many cheap values a goroutine should have to be worth waking.
-const pieceSize = 16384
-
-// rowsPerPiece is the grain for rows of the given width.
-func rowsPerPiece(width int) int { return max(1, pieceSize/max(width, 1)) }
+// run computes the whole output.
+func (r *rowwise) run(in []*buffer, out *buffer) {
+	grain := max(1, pieceSize/max(1, r.cost))
+	if r.grain > 1 {
+		grain = (grain + r.grain - 1) / r.grain * r.grain
+	}
+	parallel(out.shape.Size(), grain, func(from, to int) { r.part(in, out, from, to) })
+}

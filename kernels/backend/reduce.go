@@ -1,14 +1,21 @@
 package backend
 
 import (
-	"math"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
-	"github.com/tlqlab/tlqlab/kernels"
+	"github.com/gomlx/compute/shapes"
 )
+
+var reductionOps = []compute.OpType{
+	compute.OpTypeReduceSum, compute.OpTypeReduceMax, compute.OpTypeReduceMin, compute.OpTypeReduceProduct,
+	compute.OpTypeReduceLogicalAnd, compute.OpTypeReduceLogicalOr, compute.OpTypeReduceLogicalXor,
+	compute.OpTypeReduceBitwiseAnd, compute.OpTypeReduceBitwiseOr, compute.OpTypeReduceBitwiseXor,
+}
 
 // ReduceSum sums over axes, in float64 for the floating types.
 func (f *function) ReduceSum(x compute.Value, axes ...int) (compute.Value, error) {
@@ -40,81 +47,114 @@ func (f *function) ReduceLogicalOr(x compute.Value, axes ...int) (compute.Value,
 	return f.reduce(compute.OpTypeReduceLogicalOr, x, axes)
 }
 
+// ReduceLogicalXor tells whether an odd number holds.
+func (f *function) ReduceLogicalXor(x compute.Value, axes ...int) (compute.Value, error) {
+	return f.reduce(compute.OpTypeReduceLogicalXor, x, axes)
+}
+
+// ReduceBitwiseAnd keeps the bits that all integers have.
+func (f *function) ReduceBitwiseAnd(x compute.Value, axes ...int) (compute.Value, error) {
+	return f.reduce(compute.OpTypeReduceBitwiseAnd, x, axes)
+}
+
+// ReduceBitwiseOr keeps the bits that any integer has.
+func (f *function) ReduceBitwiseOr(x compute.Value, axes ...int) (compute.Value, error) {
+	return f.reduce(compute.OpTypeReduceBitwiseOr, x, axes)
+}
+
+// ReduceBitwiseXor keeps the bits that an odd number of integers has.
+func (f *function) ReduceBitwiseXor(x compute.Value, axes ...int) (compute.Value, error) {
+	return f.reduce(compute.OpTypeReduceBitwiseXor, x, axes)
+}
+
 func (f *function) reduce(op compute.OpType, x compute.Value, axes []int) (compute.Value, error) {
-	n, err := f.node(x)
+	in, err := f.nodesOf(x)
 	if err != nil {
 		return nil, err
 	}
+	n := in[0]
 	if len(axes) == 0 {
-		for axis := range n.shape.Rank() {
-			axes = append(axes, axis)
+		axes = make([]int, n.shape.Rank())
+		for a := range axes {
+			axes[a] = a
 		}
 	}
-	shape, err := shapeinference.Reduce(n.shape, axes)
+	shape, err := infer(op, in, func() (shapes.Shape, error) {
+		if err := errors.Join(checkAxes("reduced", axes, n.shape.Rank()), checkReducible(op, n.shape.DType)); err != nil {
+			return shapes.Invalid(), err
+		}
+		return shapeinference.Reduce(n.shape, axes)
+	})
 	if err != nil {
 		return nil, err
 	}
-	p := planReduction(n.shape.Dimensions, axes)
-	return value(f.add(&node{op: op, shape: shape, inputs: []*node{n}, run: func(in []*buffer, out *buffer) {
-		runReduction(op, p, in[0], out)
-	}}))
+	if len(axes) == 0 { // a scalar
+		return f.Identity(x)
+	}
+	p := planReduction(n, axes)
+	calc := arithmetics[shape.DType]
+	rows := &rowwise{cost: p.n, part: func(in []*buffer, out *buffer, from, to int) { calc.reduce(op, p, in[0], out, from, to) }}
+	if p.inner == 1 && p.order == nil {
+		rows.aligned = func(_, rows int) bool { return p.outer%rows == 0 }
+	}
+	if p.inner > 1 {
+		rows.grain = columnGrain
+	}
+	node := &node{op: op, shape: shape, inputs: in, rows: rows}
+	if p.order != nil { // read in order first, then as a reduction of the last axis
+		node.rows, node.run = nil, func(in []*buffer, out *buffer) {
+			sorted := &buffer{shape: in[0].shape, flat: allocate(in[0].shape.DType, p.outer*p.n)}
+			move := moverOf(in[0].shape.DType)
+			parallel(p.outer*p.n, pieceSize, func(from, to int) { move.strided(p.order, in[0], sorted, from, to) })
+			rows.run([]*buffer{sorted}, out)
+		}
+	}
+	return value(f.add(node))
+}
+
+// checkReducible wants an operation to make sense for a type.
+func checkReducible(op compute.OpType, t dtypes.DType) error {
+	ok, want := t != dtypes.Bool, "numbers"
+	switch op {
+	case compute.OpTypeReduceLogicalAnd, compute.OpTypeReduceLogicalOr, compute.OpTypeReduceLogicalXor:
+		ok, want = t == dtypes.Bool, "booleans"
+	case compute.OpTypeReduceBitwiseAnd, compute.OpTypeReduceBitwiseOr, compute.OpTypeReduceBitwiseXor:
+		ok, want = t.IsInt(), "integers"
+	case compute.OpTypeReduceMax, compute.OpTypeReduceMin:
+		ok = true
+	}
+	if !ok {
+		return fmt.Errorf("expected %s", want)
+	}
+	return nil
 }
 
 // reduction is a reduction seen as [outer, n, inner] → [outer, inner]; where the
-// reduced axes are not neighbours, the operand is first read in the given order.
+// reduced axes are not neighbours in memory, the operand is first read in the
+// given order, and inner is 1.
 type reduction struct {
 	outer, n, inner int
-	order           *strided
+	order           *loop
 }
 
-func planReduction(dims, axes []int) reduction {
+func planReduction(n *node, axes []int) *reduction {
+	dims := n.shape.Dimensions
 	reduced := make([]bool, len(dims))
 	for _, a := range axes {
 		reduced[a] = true
 	}
-	first, last := slices.Index(reduced, true), -1
-	r := reduction{outer: 1, n: 1, inner: 1}
-	if first < 0 {
-		for _, d := range dims {
-			r.outer *= d
-		}
+	if r := neighbours(dims, reduced); r != nil {
 		return r
 	}
-	for a := range dims {
-		if reduced[a] {
-			last = a
-		}
-	}
-	together := true
-	for a := first; a <= last; a++ {
-		together = together && (reduced[a] || dims[a] == 1)
-	}
-	if together {
-		for a, d := range dims {
-			switch {
-			case a < first:
-				r.outer *= d
-			case a <= last:
-				r.n *= d
-			default:
-				r.inner *= d
-			}
-		}
-		return r
-	}
-	steps := make([]int, len(dims))
-	step := 1
-	for a := len(dims) - 1; a >= 0; a-- {
-		steps[a] = step
-		step *= dims[a]
-	}
-	s := strided{}
+	r := &reduction{outer: 1, n: 1, inner: 1}
+	steps := n.shape.Strides()
+	var to, by []int
 	for _, keep := range []bool{true, false} {
 		for a, d := range dims {
 			if reduced[a] == keep {
 				continue
 			}
-			s.dims, s.steps = append(s.dims, d), append(s.steps, steps[a])
+			to, by = append(to, d), append(by, steps[a])
 			if keep {
 				r.outer *= d
 			} else {
@@ -122,193 +162,60 @@ func planReduction(dims, axes []int) reduction {
 			}
 		}
 	}
-	s = s.joined()
-	r.order = &s
+	r.order = newLoop(to, by)
 	return r
 }
 
-func runReduction(op compute.OpType, p reduction, in, out *buffer) {
-	if out.shape.Size() == 0 {
-		return
-	}
-	if p.order != nil && in.shape.Size() > 0 {
-		sorted := &buffer{backend: in.backend, shape: in.shape, flat: allocate(in.shape.DType, in.shape.Size())}
-		move(in.shape.DType.Size(),
-			func() { gatherStrided(asWords[uint8](sorted), asWords[uint8](in), *p.order) },
-			func() { gatherStrided(asWords[uint16](sorted), asWords[uint16](in), *p.order) },
-			func() { gatherStrided(asWords[uint32](sorted), asWords[uint32](in), *p.order) },
-			func() { gatherStrided(asWords[uint64](sorted), asWords[uint64](in), *p.order) })
-		in = sorted
-	}
-	switch dst := out.flat.(type) {
-	case []float32:
-		if op == compute.OpTypeReduceSum {
-			sumFloat32(p, in.flat.([]float32), dst)
-			return
+// neighbours is the reduction of axes between which no other lies, apart from
+// those of one value; nil if there are.
+func neighbours(dims []int, reduced []bool) *reduction {
+	first, last := slices.Index(reduced, true), 0
+	for a := range dims {
+		if reduced[a] {
+			last = a
 		}
-		fold(op, p, in.flat.([]float32), dst, float32(math.Inf(-1)), float32(math.Inf(1)))
-	case []float64:
-		fold(op, p, in.flat.([]float64), dst, math.Inf(-1), math.Inf(1))
-	case []int8:
-		fold(op, p, in.flat.([]int8), dst, math.MinInt8, math.MaxInt8)
-	case []int16:
-		fold(op, p, in.flat.([]int16), dst, math.MinInt16, math.MaxInt16)
-	case []int32:
-		fold(op, p, in.flat.([]int32), dst, math.MinInt32, math.MaxInt32)
-	case []int64:
-		fold(op, p, in.flat.([]int64), dst, math.MinInt64, math.MaxInt64)
-	case []uint8:
-		fold(op, p, in.flat.([]uint8), dst, 0, math.MaxUint8)
-	case []uint16:
-		fold(op, p, in.flat.([]uint16), dst, 0, math.MaxUint16)
-	case []uint32:
-		fold(op, p, in.flat.([]uint32), dst, 0, math.MaxUint32)
-	case []uint64:
-		fold(op, p, in.flat.([]uint64), dst, 0, math.MaxUint64)
-	case []bool:
-		foldBool(op, p, in.flat.([]bool), dst)
 	}
+	for a := first; a <= last; a++ {
+		if !reduced[a] && dims[a] != 1 {
+			return nil
+		}
+	}
+	return &reduction{outer: size(dims[:first]), n: size(dims[first : last+1]), inner: size(dims[last+1:])}
 }
 
-// sumFloat32 accumulates in float64, in the order of the operand.
-func sumFloat32(p reduction, src, dst []float32) {
-	if p.inner == 1 {
-		parallel(p.outer, rowsPerPiece(p.n), func(lo, hi int) {
-			for o := lo; o < hi; o++ {
-				dst[o] = float32(kernels.SumFloat64(src[o*p.n : (o+1)*p.n]))
-			}
-		})
-		return
+func size(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
 	}
-	parallel(p.outer, max(1, rowsPerPiece(p.n*p.inner)), func(lo, hi int) {
-		acc := make([]float64, p.inner)
-		for o := lo; o < hi; o++ {
-			clear(acc)
-			for r := range p.n {
-				row := src[(o*p.n+r)*p.inner:][:p.inner]
-				for i, v := range row {
-					acc[i] += float64(v)
-				}
-			}
-			for i, v := range acc {
-				dst[o*p.inner+i] = float32(v)
-			}
-		}
-	})
-}
-
-// fold reduces with a scalar operation; low and high are the neutral elements of
-// the maximum and the minimum.
-func fold[T number](op compute.OpType, p reduction, src, dst []T, low, high T) {
-	start, f := low, larger[T]
-	switch op {
-	case compute.OpTypeReduceSum:
-		start, f = 0, func(a, b T) T { return a + b }
-	case compute.OpTypeReduceProduct:
-		start, f = 1, func(a, b T) T { return a * b }
-	case compute.OpTypeReduceMin:
-		start, f = high, smaller[T]
-	}
-	if x, ok := any(src).([]float32); ok && op == compute.OpTypeReduceMax && p.inner == 1 {
-		maxRows(p, x, any(dst).([]float32))
-		return
-	}
-	parallel(p.outer, rowsPerPiece(p.n*p.inner), func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			acc := dst[o*p.inner : (o+1)*p.inner]
-			for i := range acc {
-				acc[i] = start
-			}
-			for r := range p.n {
-				row := src[(o*p.n+r)*p.inner:][:p.inner]
-				for i, v := range row {
-					acc[i] = f(acc[i], v)
-				}
-			}
-		}
-	})
-}
-
-func foldBool(op compute.OpType, p reduction, src, dst []bool) {
-	all := op == compute.OpTypeReduceLogicalAnd
-	for o := range p.outer {
-		for i := range p.inner {
-			v := all
-			for r := range p.n {
-				x := src[(o*p.n+r)*p.inner+i]
-				if all {
-					v = v && x
-				} else {
-					v = v || x
-				}
-			}
-			dst[o*p.inner+i] = v
-		}
-	}
+	return n
 }
 
 // ArgMinMax is the index of the smallest or largest value along an axis, the
 // first among equals; NaN counts as the extreme.
 func (f *function) ArgMinMax(x compute.Value, axis int, t dtypes.DType, isMin bool) (compute.Value, error) {
-	n, err := f.node(x)
+	in, err := f.nodesOf(x)
 	if err != nil {
 		return nil, err
 	}
-	shape, err := shapeinference.ArgMinMax(n.shape, axis, t)
-	if err != nil {
-		return nil, err
-	}
-	if axis < 0 {
-		axis += n.shape.Rank()
-	}
-	p := planReduction(n.shape.Dimensions, []int{axis})
-	return value(f.add(&node{op: compute.OpTypeArgMinMax, shape: shape, inputs: []*node{n}, run: func(in []*buffer, out *buffer) {
-		index := make([]int64, out.shape.Size())
-		arg(p, in[0], index, isMin)
-		convertFrom(index, out)
-	}}))
-}
-
-func arg(p reduction, in *buffer, index []int64, isMin bool) {
-	switch src := in.flat.(type) {
-	case []float32:
-		argOf(p, src, index, isMin)
-	case []float64:
-		argOf(p, src, index, isMin)
-	case []int8:
-		argOf(p, src, index, isMin)
-	case []int16:
-		argOf(p, src, index, isMin)
-	case []int32:
-		argOf(p, src, index, isMin)
-	case []int64:
-		argOf(p, src, index, isMin)
-	case []uint8:
-		argOf(p, src, index, isMin)
-	case []uint16:
-		argOf(p, src, index, isMin)
-	case []uint32:
-		argOf(p, src, index, isMin)
-	case []uint64:
-		argOf(p, src, index, isMin)
-	case []bool:
-		argOf(p, asWords[uint8](in), index, isMin)
-	}
-}
-
-func argOf[T number](p reduction, src []T, index []int64, isMin bool) {
-	parallel(p.outer, rowsPerPiece(p.n*p.inner), func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			for i := range p.inner {
-				best, at := src[o*p.n*p.inner+i], 0
-				for r := 1; r < p.n && best == best; r++ {
-					v := src[(o*p.n+r)*p.inner+i]
-					if v != v || (isMin && v < best) || (!isMin && v > best) {
-						best, at = v, r
-					}
-				}
-				index[o*p.inner+i] = int64(at)
-			}
+	n := in[0]
+	shape, err := infer(compute.OpTypeArgMinMax, in, func() (shapes.Shape, error) {
+		shape, err := shapeinference.ArgMinMax(n.shape, axis, t)
+		if err == nil && n.shape.Dimensions[axis] == 0 {
+			err = fmt.Errorf("axis %d is empty", axis)
 		}
+		return shape, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	reduced := make([]bool, n.shape.Rank())
+	reduced[axis] = true
+	p := neighbours(n.shape.Dimensions, reduced)
+	calc := arithmetics[n.shape.DType]
+	return value(f.add(&node{op: compute.OpTypeArgMinMax, shape: shape, inputs: in, run: func(in []*buffer, out *buffer) {
+		index := make([]int64, p.outer*p.inner)
+		calc.argMinMax(p, isMin, in[0], index)
+		convertAll(&buffer{shape: shapes.Make(dtypes.Int64, len(index)), flat: index}, out)
+	}}))
 }

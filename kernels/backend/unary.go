@@ -1,7 +1,7 @@
 package backend
 
 import (
-	"math"
+	"errors"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -15,6 +15,7 @@ var (
 		compute.OpTypeLog1p, compute.OpTypeSqrt, compute.OpTypeRsqrt, compute.OpTypeLogistic, compute.OpTypeTanh, compute.OpTypeErf,
 		compute.OpTypeSin, compute.OpTypeCos, compute.OpTypeRound, compute.OpTypeFloor, compute.OpTypeCeil, compute.OpTypeLogicalNot,
 	}
+	bitOps       = []compute.OpType{compute.OpTypeBitwiseNot, compute.OpTypeBitCount, compute.OpTypeClz}
 	predicateOps = []compute.OpType{compute.OpTypeIsFinite, compute.OpTypeIsNaN}
 )
 
@@ -94,6 +95,19 @@ func (f *function) LogicalNot(x compute.Value) (compute.Value, error) {
 	return f.unary(compute.OpTypeLogicalNot, x)
 }
 
+// BitwiseNot flips the bits of integers.
+func (f *function) BitwiseNot(x compute.Value) (compute.Value, error) {
+	return f.unary(compute.OpTypeBitwiseNot, x)
+}
+
+// BitCount is the number of set bits of integers.
+func (f *function) BitCount(x compute.Value) (compute.Value, error) {
+	return f.unary(compute.OpTypeBitCount, x)
+}
+
+// Clz is the number of zero bits above the highest set bit of integers.
+func (f *function) Clz(x compute.Value) (compute.Value, error) { return f.unary(compute.OpTypeClz, x) }
+
 // IsFinite tells numbers from infinities and NaN.
 func (f *function) IsFinite(x compute.Value) (compute.Value, error) {
 	return f.predicate(compute.OpTypeIsFinite, x)
@@ -104,142 +118,56 @@ func (f *function) IsNaN(x compute.Value) (compute.Value, error) {
 	return f.predicate(compute.OpTypeIsNaN, x)
 }
 
-// Identity is x itself.
-func (f *function) Identity(x compute.Value) (compute.Value, error) {
-	n, err := f.node(x)
-	if err != nil {
-		return nil, err
-	}
-	return value(f.add(&node{op: compute.OpTypeIdentity, shape: n.shape, inputs: []*node{n}, view: true}))
-}
-
 func (f *function) unary(op compute.OpType, x compute.Value) (compute.Value, error) {
-	n, err := f.node(x)
+	in, err := f.nodesOf(x)
 	if err != nil {
 		return nil, err
 	}
-	shape, err := shapeinference.UnaryOp(op, n.shape)
+	shape, err := infer(op, in, func() (shapes.Shape, error) { return shapeinference.UnaryOp(op, in[0].shape) })
 	if err != nil {
 		return nil, err
 	}
-	return value(f.add(&node{op: op, shape: shape, inputs: []*node{n}, inPlace: true, run: func(in []*buffer, out *buffer) {
-		runUnary(op, in[0], out)
-	}}))
-}
-
-func runUnary(op compute.OpType, in, out *buffer) {
-	switch dst := out.flat.(type) {
-	case []float32:
-		src := in.flat.([]float32)
-		if vector := float32Unary(op); vector != nil {
-			parallel(len(dst), pieceSize/4, func(lo, hi int) { vector(dst[lo:hi], src[lo:hi]) })
-			return
-		}
-		unaryEach(dst, src, scalarUnary[float32](op))
-	case []float64:
-		unaryEach(dst, in.flat.([]float64), scalarUnary[float64](op))
-	case []int8:
-		unaryEach(dst, in.flat.([]int8), scalarUnary[int8](op))
-	case []int16:
-		unaryEach(dst, in.flat.([]int16), scalarUnary[int16](op))
-	case []int32:
-		unaryEach(dst, in.flat.([]int32), scalarUnary[int32](op))
-	case []int64:
-		unaryEach(dst, in.flat.([]int64), scalarUnary[int64](op))
-	case []uint8:
-		unaryEach(dst, in.flat.([]uint8), scalarUnary[uint8](op))
-	case []uint16:
-		unaryEach(dst, in.flat.([]uint16), scalarUnary[uint16](op))
-	case []uint32:
-		unaryEach(dst, in.flat.([]uint32), scalarUnary[uint32](op))
-	case []uint64:
-		unaryEach(dst, in.flat.([]uint64), scalarUnary[uint64](op))
-	case []bool:
-		for i, v := range in.flat.([]bool) {
-			dst[i] = !v
-		}
-	}
-}
-
-func unaryEach[T number](dst, src []T, f func(T) T) {
-	parallel(len(dst), pieceSize/4, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			dst[i] = f(src[i])
-		}
-	})
-}
-
-// scalarUnary is an operation on single values; what has fractions goes through
-// float64.
-func scalarUnary[T number](op compute.OpType) func(T) T {
-	switch op {
-	case compute.OpTypeAbs:
-		return func(x T) T {
-			if x < 0 || (x == 0 && isFloat[T]()) { // −0 becomes 0
-				return 0 - x
-			}
-			return x
-		}
-	case compute.OpTypeNeg:
-		return func(x T) T { return -x }
-	case compute.OpTypeSign:
-		return func(x T) T {
-			var zero T
-			switch {
-			case x > 0:
-				return 1
-			case x < 0:
-				return zero - 1
-			}
-			return x
-		}
-	}
-	f := real[op]
-	return func(x T) T { return T(f(float64(x))) }
-}
-
-var real = map[compute.OpType]func(float64) float64{
-	compute.OpTypeExp:      math.Exp,
-	compute.OpTypeExpm1:    math.Expm1,
-	compute.OpTypeLog:      math.Log,
-	compute.OpTypeLog1p:    math.Log1p,
-	compute.OpTypeSqrt:     math.Sqrt,
-	compute.OpTypeRsqrt:    func(x float64) float64 { return 1 / math.Sqrt(x) },
-	compute.OpTypeLogistic: func(x float64) float64 { return 1 / (1 + math.Exp(-x)) },
-	compute.OpTypeTanh:     math.Tanh,
-	compute.OpTypeErf:      math.Erf,
-	compute.OpTypeSin:      math.Sin,
-	compute.OpTypeCos:      math.Cos,
-	compute.OpTypeRound:    math.RoundToEven,
-	compute.OpTypeFloor:    math.Floor,
-	compute.OpTypeCeil:     math.Ceil,
+	calc := arithmetics[shape.DType]
+	return value(f.elementwise(&node{op: op, shape: shape}, in, costOf(op), func(*loop) partFunc {
+		return func(in []*buffer, out *buffer, from, to int) { calc.unary(op, in[0], out, from, to) }
+	}))
 }
 
 func (f *function) predicate(op compute.OpType, x compute.Value) (compute.Value, error) {
-	n, err := f.node(x)
+	in, err := f.nodesOf(x)
 	if err != nil {
 		return nil, err
 	}
-	shape := shapes.Make(dtypes.Bool, n.shape.Dimensions...)
-	return value(f.add(&node{op: op, shape: shape, inputs: []*node{n}, run: func(in []*buffer, out *buffer) {
-		dst := out.flat.([]bool)
-		test := func(v float64) bool { return v-v == 0 }
-		if op == compute.OpTypeIsNaN {
-			test = math.IsNaN
-		}
-		switch src := in[0].flat.(type) {
-		case []float32:
-			for i, v := range src {
-				dst[i] = test(float64(v))
-			}
-		case []float64:
-			for i, v := range src {
-				dst[i] = test(v)
-			}
-		default: // integers are finite
-			for i := range dst {
-				dst[i] = op == compute.OpTypeIsFinite
-			}
-		}
-	}}))
+	shape := shapes.Make(dtypes.Bool, in[0].shape.Dimensions...)
+	if in[0].shape.DType == dtypes.Bool {
+		return nil, opError(op, in, errors.New("expected numbers"))
+	}
+	calc := arithmetics[in[0].shape.DType]
+	return value(f.add(&node{op: op, shape: shape, inputs: in, rows: dense(shape, 1, func(in []*buffer, out *buffer, from, to int) {
+		calc.predicate(op, in[0], out, from, to)
+	})}))
+}
+
+// ConvertDType converts values: to integers by cutting off the fraction, NaN as 0
+// and what is too large as the nearest value; integers wrap around; booleans
+// become 0 and 1, and what is not 0 becomes true.
+func (f *function) ConvertDType(x compute.Value, t dtypes.DType) (compute.Value, error) {
+	in, err := f.nodesOf(x)
+	if err != nil {
+		return nil, err
+	}
+	shape := in[0].shape.Clone()
+	shape.DType = t
+	if t == in[0].shape.DType {
+		return f.Identity(x)
+	}
+	n := &node{op: compute.OpTypeConvertDType, shape: shape, inputs: in, moves: true}
+	n.rows = dense(shape, 1, func(in []*buffer, out *buffer, from, to int) { convert(in[0], out, from, to) })
+	return value(f.add(n))
+}
+
+// dense is an operation on one operand of the output's shape, place by place.
+func dense(shape shapes.Shape, cost int, part partFunc) *rowwise {
+	size := shape.Size()
+	return &rowwise{part: part, cost: cost, inPlace: true, aligned: func(_, rows int) bool { return size%rows == 0 }}
 }
