@@ -20,6 +20,31 @@ type Part struct {
 	Text string `json:"text,omitempty"`
 }
 
+// UnmarshalJSON reads a part as chat templates take it: one that names an image is
+// one, whatever its type says.
+func (p *Part) UnmarshalJSON(data []byte) error {
+	var raw struct {
+		Type     string          `json:"type"`
+		Text     *string         `json:"text"`
+		Image    json.RawMessage `json:"image"`
+		ImageURL json.RawMessage `json:"image_url"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	*p = Part{Type: raw.Type}
+	switch {
+	case raw.Type == "image" || raw.Image != nil || raw.ImageURL != nil:
+		p.Type = "image"
+	case raw.Type == "" && raw.Text != nil:
+		p.Type = "text"
+	}
+	if raw.Text != nil && p.Type == "text" {
+		p.Text = *raw.Text
+	}
+	return nil
+}
+
 // UnmarshalJSON reads a message as chat templates take it; content may be a plain
 // text.
 func (m *Message) UnmarshalJSON(data []byte) error {

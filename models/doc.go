@@ -1,6 +1,12 @@
 // Package models holds the vision-language families as GoMLX graphs, and what
 // surrounds them: configurations and checkpoints in the Hugging Face layout,
-// prompts, rotary positions, batches, gradients and generation.
+// prompts, rotary positions, batches, gradients and generation. Plain language
+// models load too.
+//
+// The families are Qwen2-VL and LLaVA-OneVision, Qwen2 and Llama. What differs
+// between them (config.json, names of tensors, vision tower, prompt) is one value
+// per family; everything else is one code. The numbers of every step are compared
+// with those of the public Hugging Face code.
 //
 // One definition of a block serves inference, calibration, gradients and
 // training: its weights are inputs of the compiled graph, so one executable per

@@ -148,7 +148,7 @@ func TestBadTensors(t *testing.T) {
 		"infinite": {setWeight(math.Inf(-1)), []string{down, "-Inf", "index 5"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for family, write := range map[string]func(string, uint64) error{"qwen2vl": tiny.Write, "llavaov": tiny.WriteLlavaOV} {
+			for family, write := range tinyFamilies {
 				dir := t.TempDir()
 				if err := write(dir, 1); err != nil {
 					t.Fatal(err)

@@ -18,9 +18,12 @@ import (
 // order of summation.
 const sameNumbers = 2e-5
 
+// tinyFamilies write a tiny model of each family that reads pictures.
+var tinyFamilies = map[string]func(dir string, seed uint64) error{"qwen2vl": tiny.Write, "llavaov": tiny.WriteLlavaOV}
+
 // forEachFamily runs a test on a tiny model of each family that reads pictures.
 func forEachFamily(t *testing.T, test func(t *testing.T, m *models.Model, r *models.Runner)) {
-	for name, write := range map[string]func(dir string, seed uint64) error{"qwen2vl": tiny.Write, "llavaov": tiny.WriteLlavaOV} {
+	for name, write := range tinyFamilies {
 		t.Run(name, func(t *testing.T) {
 			m, r := loadTiny(t, write)
 			test(t, m, r)
