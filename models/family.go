@@ -39,8 +39,8 @@ type architecture interface {
 
 	// tower is the family's vision tower; nil for a language model alone.
 	tower(c *Config) tower
-	// loadPixels reads the folder's image processor; nil without a tower.
-	loadPixels(dir string, c *Config) (pixels.Processor, error)
+	// parsePixels reads the image processor's settings; nil without a tower.
+	parsePixels(data []byte, c *Config) (pixels.Processor, error)
 	// dialect is how prompts are written.
 	dialect() dialect
 }

@@ -1,8 +1,8 @@
 package models
 
 import (
+	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -171,17 +171,17 @@ func (llavaOV) aliases() []alias {
 
 func (llavaOV) tower(c *Config) tower { return siglipTower{c} }
 
-func (llavaOV) loadPixels(dir string, c *Config) (pixels.Processor, error) {
+func (llavaOV) parsePixels(data []byte, c *Config) (pixels.Processor, error) {
 	v := &c.Vision
-	p, err := pixels.LoadAnyRes(filepath.Join(dir, "preprocessor_config.json"), v.PatchSize)
+	p, err := pixels.ParseAnyRes(data, v.PatchSize)
 	if err != nil {
 		return nil, err
 	}
 	if p.Size != v.ImageSize {
-		return nil, fmt.Errorf("models: %s: preprocessor_config.json has views of %d pixels, config.json's vision_config.image_size is %d", dir, p.Size, v.ImageSize)
+		return nil, fmt.Errorf("views of %d pixels differ from config.json's vision_config.image_size %d", p.Size, v.ImageSize)
 	}
 	if !slices.Equal(p.Grids, v.Grids) {
-		return nil, fmt.Errorf("models: %s: image_grid_pinpoints of preprocessor_config.json and of config.json differ; they must be the same", dir)
+		return nil, errors.New("image_grid_pinpoints differ from config.json's; they must be the same")
 	}
 	return p, nil
 }

@@ -3,7 +3,6 @@ package models
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 	"strings"
 
 	"github.com/tlqlab/tlqlab/models/pixels"
@@ -145,14 +144,14 @@ func (qwen2VL) aliases() []alias {
 
 func (qwen2VL) tower(c *Config) tower { return mergerTower{c} }
 
-func (qwen2VL) loadPixels(dir string, c *Config) (pixels.Processor, error) {
-	p, err := pixels.LoadConfig(filepath.Join(dir, "preprocessor_config.json"))
+func (qwen2VL) parsePixels(data []byte, c *Config) (pixels.Processor, error) {
+	p, err := pixels.ParseConfig(data)
 	if err != nil {
 		return nil, err
 	}
 	v := &c.Vision
 	if p.PatchSize != v.PatchSize || p.MergeSize != v.Merge || p.TemporalPatchSize != v.TemporalPatch {
-		return nil, fmt.Errorf("models: %s: preprocessor_config.json (patch %d×%d, merge %d) and config.json (patch %d×%d, merge %d) differ", dir,
+		return nil, fmt.Errorf("patch %d×%d, merge %d differ from config.json's patch %d×%d, merge %d",
 			p.TemporalPatchSize, p.PatchSize, p.MergeSize, v.TemporalPatch, v.PatchSize, v.Merge)
 	}
 	return p, nil

@@ -174,7 +174,7 @@ func (p plainText) aliases() []alias {
 
 func (p plainText) tower(*Config) tower { return nil }
 
-func (p plainText) loadPixels(string, *Config) (pixels.Processor, error) { return nil, nil }
+func (p plainText) parsePixels([]byte, *Config) (pixels.Processor, error) { return nil, nil }
 
 // dialect: a language model alone continues the text as it stands.
 func (p plainText) dialect() dialect { return dialect{} }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"image"
 	"maps"
 	"math"
 	"os"
@@ -183,6 +184,55 @@ func setWeight(v float64) func(all map[string]safetensors.Tensor, name string) {
 		values[5] = float32(v)
 		all[name] = safetensors.FromFloat32(name, x.Shape, values)
 	}
+}
+
+// Newer releases keep the image processor's settings in processor_config.json and
+// the template in a file of its own.
+func TestNewerProcessorFiles(t *testing.T) {
+	forEachFamily(t, func(t *testing.T, m *models.Model, _ *models.Runner) {
+		want, err := m.Prompt([]image.Image{picture(1)}, "What is this?", "cat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := m.Save(dir, "BF16"); err != nil {
+			t.Fatal(err)
+		}
+		move := func(from, to string, edit func([]byte) []byte) {
+			data, err := os.ReadFile(filepath.Join(dir, from))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, to), edit(data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(dir, from)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		move("preprocessor_config.json", "processor_config.json", func(data []byte) []byte {
+			return fmt.Appendf(nil, `{"image_processor":%s,"processor_class":"P"}`, data)
+		})
+		move("chat_template.json", "chat_template.jinja", func(data []byte) []byte {
+			var text map[string]string
+			if err := json.Unmarshal(data, &text); err != nil {
+				t.Fatal(err)
+			}
+			return []byte(text["chat_template"])
+		})
+		again, err := models.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer again.Close()
+		got, err := again.Prompt([]image.Image{picture(1)}, "What is this?", "cat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.IDs, want.IDs) || !slices.Equal(got.Images[0].Values, want.Images[0].Values) {
+			t.Error("the prompt differs")
+		}
+	})
 }
 
 // SigLIP's pooling head may be there or not; it is kept, and nothing reads it.

@@ -110,7 +110,8 @@ var floats = map[string]bool{safetensors.F32: true, safetensors.F16: true, safet
 // unused tells whether a tensor may lie in a checkpoint though nothing reads it:
 // tables that older releases stored, and the head where it is the embedding.
 func (m *Model) unused(name string) bool {
-	return strings.HasSuffix(name, "rotary_emb.inv_freq") || m.Config.Text.TiedHead && strings.HasSuffix(name, "lm_head.weight")
+	return strings.HasSuffix(name, ".inv_freq") || strings.HasSuffix(name, ".embeddings.position_ids") ||
+		m.Config.Text.TiedHead && strings.HasSuffix(name, "lm_head.weight")
 }
 
 // storedName finds the name under which the checkpoint keeps a tensor: releases of

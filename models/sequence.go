@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -91,8 +92,10 @@ func loadProcessor(dir string, c *Config) (*Processor, error) {
 	p := &Processor{Config: c}
 	a := c.arch()
 	var err error
-	if p.Pixels, err = a.loadPixels(dir, c); err != nil {
-		return nil, err
+	if c.tower() != nil {
+		if p.Pixels, err = loadPixels(dir, c); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.loadTokenizer(dir); err != nil {
 		return nil, err
@@ -107,6 +110,29 @@ func loadProcessor(dir string, c *Config) (*Processor, error) {
 	}
 	if strings.Contains(template, defaultSystem) {
 		p.System = defaultSystem
+	}
+	return p, nil
+}
+
+// loadPixels reads the image processor's settings: preprocessor_config.json, or
+// image_processor of processor_config.json, where newer releases keep them.
+func loadPixels(dir string, c *Config) (pixels.Processor, error) {
+	path := filepath.Join(dir, "preprocessor_config.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		nested := filepath.Join(dir, "processor_config.json")
+		if all, nestedErr := os.ReadFile(nested); nestedErr == nil {
+			if f, parseErr := parseFields(all); parseErr == nil && f.has("image_processor") {
+				path, data, err = nested, f.object["image_processor"], nil
+			}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	p, err := c.arch().parsePixels(data, c)
+	if err != nil {
+		return nil, fmt.Errorf("models: %s: %w", path, err)
 	}
 	return p, nil
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 )
@@ -42,24 +41,12 @@ func (s *viewSize) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*plain)(s))
 }
 
-// LoadAnyRes reads a preprocessor_config.json of LLaVA-OneVision for a vision tower
-// with patches of the given side. Keys left out get the published code's values:
-// views of 384 pixels, [PublishedGrids], CLIP's mean and deviation. A file of another
-// processor, another resampling filter, views that aren't square or a step switched
-// off is refused by name.
-func LoadAnyRes(path string, patch int) (*AnyRes, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("pixels: %w", err)
-	}
-	c, err := parseAnyRes(data, patch)
-	if err != nil {
-		return nil, fmt.Errorf("%w (file %s)", err, path)
-	}
-	return c, nil
-}
-
-func parseAnyRes(data []byte, patch int) (*AnyRes, error) {
+// ParseAnyRes reads the bytes of LLaVA-OneVision's preprocessor_config.json for a
+// vision tower with patches of the given side. Keys left out get the published code's
+// values: views of 384 pixels, [PublishedGrids], CLIP's mean and deviation. A file of
+// another processor, another resampling filter, views that aren't square or a step
+// switched off is refused by name.
+func ParseAnyRes(data []byte, patch int) (*AnyRes, error) {
 	var f anyResFile
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("pixels: not a preprocessor_config.json: %w", err)
@@ -136,7 +123,7 @@ func shortest(v float32) float64 {
 	return d
 }
 
-// MarshalJSON writes the settings as a preprocessor_config.json, which [LoadAnyRes]
+// MarshalJSON writes the settings as a preprocessor_config.json, which [ParseAnyRes]
 // reads. The patches' side belongs to the model's config.
 func (c *AnyRes) MarshalJSON() ([]byte, error) {
 	name, on, cubic := "LlavaOnevisionImageProcessor", true, 3

@@ -24,21 +24,21 @@ func TestAnyResConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parseAnyRes(text, want.PatchSize)
+	got, err := ParseAnyRes(text, want.PatchSize)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a, b := *got, *want; !slices.Equal(a.Grids, b.Grids) || a.Normalization != b.Normalization || a.Background != b.Background || a.Size != b.Size {
 		t.Errorf("came back as %+v, was %+v", a, b)
 	}
-	if got, err = parseAnyRes([]byte(`{}`), 14); err != nil {
+	if got, err = ParseAnyRes([]byte(`{}`), 14); err != nil {
 		t.Fatal(err)
 	}
 	if got.Size != 384 || len(got.Grids) != 36 || got.Mean != DefaultConfig().Mean || got.Background != [3]uint8{122, 116, 104} {
 		t.Errorf("defaults %+v", got)
 	}
 	for _, text := range []string{`{"size":30,"image_grid_pinpoints":[[30,60]]}`, `{"size":{"shortest_edge":30},"image_grid_pinpoints":[[30,60]]}`} {
-		if got, err = parseAnyRes([]byte(text), 14); err != nil || got.Size != 30 {
+		if got, err = ParseAnyRes([]byte(text), 14); err != nil || got.Size != 30 {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestAnyResRefuses(t *testing.T) {
 		`[]`:                                            "not a preprocessor_config.json",
 		`{"size":{"height":9,"width":9},"image_grid_pinpoints":[[9,9]]}`: "patch_size",
 	} {
-		_, err := parseAnyRes([]byte(text), 14)
+		_, err := ParseAnyRes([]byte(text), 14)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v does not name %q", text, err, want)
 		}

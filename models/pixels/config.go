@@ -73,7 +73,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pixels: %w", err)
 	}
-	c, err := parseConfig(data)
+	c, err := ParseConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("%w (file %s)", err, path)
 	}
@@ -101,7 +101,8 @@ type configFile struct {
 	} `json:"size"`
 }
 
-func parseConfig(data []byte) (*Config, error) {
+// ParseConfig reads the bytes of a preprocessor_config.json as [LoadConfig] does.
+func ParseConfig(data []byte) (*Config, error) {
 	var f configFile
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("pixels: not a preprocessor_config.json: %w", err)

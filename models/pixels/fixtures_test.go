@@ -228,7 +228,11 @@ func TestViewsAreHuggingFaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range append(folders, "../testdata/llava-onevision-bf16-anyres") {
-		c, err := LoadAnyRes(filepath.Join(dir, "preprocessor_config.json"), 6)
+		data, err := os.ReadFile(filepath.Join(dir, "preprocessor_config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := ParseAnyRes(data, 6)
 		if err != nil {
 			t.Fatal(err)
 		}
