@@ -64,6 +64,8 @@ func rowMaxAVX2(x *float32, n int) float32
 func dotAVX2(x, y *float32, n int) float32
 
 // tailMask yields a mask of the r lowest lanes at index 8−r.
+//
+//lint:ignore U1000 read by the assembly
 var tailMask = [16]int32{-1, -1, -1, -1, -1, -1, -1, -1}
 
 // ln2High is ln 2 rounded to single precision.
@@ -72,6 +74,8 @@ const ln2High = 0x1.62e43p-1
 // expTable holds the constants of the exponential, each in eight lanes. Beyond
 // the clamps the result is infinite or rounds to zero in any case. ln 2 is split
 // so that t·high is exact within the fused operation and low carries the rest.
+//
+//lint:ignore U1000 read by the assembly
 var expTable = lanes(
 	math.Log2E, ln2High, math.Ln2-ln2High,
 	1./5040, 1./720, 1./120, 1./24, 1./6, 1./2, 1,
@@ -81,6 +85,8 @@ var expTable = lanes(
 
 // tanhTable is for tanh x = x + x·z·P(z), z = x², below 0.625: a minimax fit of
 // relative error 4e-9.
+//
+//lint:ignore U1000 read by the assembly
 var tanhTable = lanes(
 	0.625,
 	-0.00572163937613, 0.020655227825, -0.0537451468408, 0.133315145969, -0.333332836628,
@@ -88,6 +94,8 @@ var tanhTable = lanes(
 
 // erfTable is for erf x = x + x·P(x²) below 1 and 1 − exp(Q(x)) from there to 4,
 // where erf rounds to 1: minimax fits of absolute error 1.2e-9 and 1e-9.
+//
+//lint:ignore U1000 read by the assembly
 var erfTable = lanes(
 	1,
 	7.88912293501e-5, -0.000802084221505, 0.00518953567371, -0.0268544442952, 0.112836003304, -0.376126259565, 0.128379166126,

@@ -67,13 +67,19 @@ func (t *trainer) save() error {
 			safetensors.FromFloat32("m."+p.Name, p.Shape, t.optimizer.m[i]),
 			safetensors.FromFloat32("v."+p.Name, p.Shape, t.optimizer.v[i]))
 	}
-	curve := t.curve
-	curve.Seconds += time.Since(t.started).Seconds()
-	state, err := json.Marshal(checkpoint{t.step, t.recipe.Hash(), t.dataHash, curve, t.window})
+	t.clock()
+	state, err := json.Marshal(checkpoint{t.step, t.recipe.Hash(), t.dataHash, t.curve, t.window})
 	if err != nil {
 		return err
 	}
 	return safetensors.WriteFile(filepath.Join(t.dir, checkpointFile), map[string]string{"state": string(state)}, list...)
+}
+
+// clock adds the time since it was last read to the curve.
+func (t *trainer) clock() {
+	now := time.Now()
+	t.curve.Seconds += now.Sub(t.started).Seconds()
+	t.started = now
 }
 
 // restore continues from the folder's checkpoint; without one it reports false.

@@ -27,7 +27,7 @@ type trainer struct {
 	step      int // steps done
 	curve     Curve
 	window    LossPoint // sums over the Step steps since the curve's last point
-	started   time.Time // of this sitting
+	started   time.Time // when the curve's clock was last read
 
 	testQuestions int // per task, for the card
 }

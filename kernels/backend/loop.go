@@ -57,9 +57,6 @@ func (l *loop) joins(k, d, axis int, steps [][]int) bool {
 	return true
 }
 
-// inner is the length of the innermost runs.
-func (l *loop) inner() int { return l.dims[len(l.dims)-1] }
-
 // innerStep is an operand's step within a run.
 func (l *loop) innerStep(operand int) int {
 	steps := l.steps[operand]
