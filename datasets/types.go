@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"image"
 	"iter"
-	"slices"
 	"strings"
+
+	"github.com/tlqlab/tlqlab/internal/nearest"
 )
 
 // Split says what a picture may be used for.
@@ -144,31 +145,9 @@ func sequence[T any](n int, item func(i int) (T, error)) iter.Seq2[T, error] {
 
 // unknown is the error for a name that is not in valid.
 func unknown(what, name string, valid []string) error {
-	nearest := slices.MinFunc(valid, func(a, b string) int { return distance(a, name) - distance(b, name) })
 	hint := ""
-	if distance(nearest, name) <= max(2, len(nearest)/3) {
-		hint = fmt.Sprintf("; did you mean %q?", nearest)
+	if near := nearest.Name(name, valid); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	return fmt.Errorf("datasets: unknown %s %q: valid are %s%s", what, name, strings.Join(valid, ", "), hint)
-}
-
-// distance is the Levenshtein distance of two strings, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tlqlab/tlqlab/internal/nearest"
 )
 
 // ErrNotBuilt is wrapped by the errors of settings that the package knows but
@@ -42,41 +44,8 @@ func stringsOf[S ~string](list []S) []string {
 // choices lists the valid names and, where one is near, points to it.
 func choices(name string, valid []string) string {
 	text := "one of " + strings.Join(valid, ", ")
-	if best, ok := nearest(name, valid); ok {
+	if best := nearest.Name(name, valid); best != "" {
 		text += fmt.Sprintf(" (did you mean %q?)", best)
 	}
 	return text
-}
-
-// nearest returns the name with the smallest edit distance, if that is small
-// enough to be a slip.
-func nearest(name string, valid []string) (string, bool) {
-	best, distance := "", max(2, len(name)/3)+1
-	for _, v := range valid {
-		if d := editDistance(strings.ToLower(name), v); d < distance {
-			best, distance = v, d
-		}
-	}
-	return best, best != ""
-}
-
-// editDistance is Levenshtein's distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

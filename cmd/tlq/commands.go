@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/tlqlab/tlqlab/harness"
+	"github.com/tlqlab/tlqlab/internal/nearest"
 )
 
 // revision is the source's version, set by the root script when it builds;
@@ -48,7 +48,7 @@ var commands = []entry{
 
 // nearestHint is "; did you mean X?" where a valid name is near.
 func nearestHint(name string, valid []string) string {
-	if near := harness.Nearest(name, valid); near != "" {
+	if near := nearest.Name(name, valid); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return ""

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tlqlab/tlqlab/internal/nearest"
 )
 
 // The file names of a checkpoint folder.
@@ -169,7 +171,7 @@ func (f *File) Tensor(name string) (Tensor, error) {
 	}
 	t, ok := f.tensors[name]
 	if !ok {
-		return Tensor{}, fmt.Errorf("safetensors: %s: no tensor %q among %d; nearest: %s", f.path, name, len(f.names), strings.Join(nearest(name, f.names, 3), ", "))
+		return Tensor{}, fmt.Errorf("safetensors: %s: no tensor %q among %d; nearest: %s", f.path, name, len(f.names), strings.Join(similar(name, f.names, 3), ", "))
 	}
 	t.Shape = slices.Clone(t.Shape)
 	return t, nil
@@ -191,8 +193,8 @@ func (f *File) Close() error {
 	return err
 }
 
-// nearest returns up to n of names that differ least from name, by edit distance.
-func nearest(name string, names []string, n int) []string {
+// similar returns up to n of names that differ least from name, by edit distance.
+func similar(name string, names []string, n int) []string {
 	type scored struct {
 		name string
 		d    int
@@ -200,7 +202,7 @@ func nearest(name string, names []string, n int) []string {
 	var all []scored
 	for _, other := range names {
 		if len(name)*len(other) < 1<<20 { // names that long are no slip of the finger
-			all = append(all, scored{other, editDistance(name, other)})
+			all = append(all, scored{other, nearest.Distance(name, other)})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b scored) int { return a.d - b.d })
@@ -212,25 +214,4 @@ func nearest(name string, names []string, n int) []string {
 		return []string{"none"}
 	}
 	return out
-}
-
-// editDistance is the Levenshtein distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
