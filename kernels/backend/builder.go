@@ -18,7 +18,8 @@ type node struct {
 
 	// run computes the node; inputs are dense, in row-major order.
 	run func(in []*buffer, out *buffer)
-	// rows computes parts of the node, where it can; then run is nil.
+	// rows computes parts of the node, where it can; run, if there is one too,
+	// computes it better as a whole.
 	rows *rowwise
 	// view marks a node whose result is its first input's memory under another
 	// shape.
@@ -46,6 +47,9 @@ type rowwise struct {
 	// aligned tells whether, with the output seen as the given number of rows, a
 	// row needs of input i exactly the input's own row. nil: never.
 	aligned func(input, rows int) bool
+	// natural is the number of rows that the operation itself works by; 0: as many
+	// as the output has.
+	natural int
 	// inPlace marks an operation that may write over an input of its own shape
 	// and type.
 	inPlace bool

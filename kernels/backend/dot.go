@@ -25,7 +25,7 @@ func (f *function) DotGeneral(lhs compute.Value, lhsContracting, lhsBatch []int,
 	if err != nil {
 		return nil, err
 	}
-	if t := in[0].shape.DType; t == dtypes.Bool || shape.DType == dtypes.Bool {
+	if in[0].shape.DType == dtypes.Bool || shape.DType == dtypes.Bool {
 		return nil, opError(op, in, compute.ErrNotImplemented)
 	}
 	t := accumulator(in[0].shape.DType, config)
@@ -37,15 +37,18 @@ func (f *function) DotGeneral(lhs compute.Value, lhsContracting, lhsBatch []int,
 			in[i] = v.(*node)
 		}
 	}
-	a := newOperand(in[0], lhsBatch, lhsContracting)
-	b := newOperand(in[1], rhsBatch, rhsContracting)
-	d := &product{batch: size(a.batchDims), m: size(a.crossDims), n: size(b.crossDims), k: size(a.innerDims), a: a.matrix(true), b: b.matrix(false)}
+	a, err := f.operand(in[0], lhsBatch, lhsContracting, true)
+	if err != nil {
+		return nil, err
+	}
+	b, err := f.operand(in[1], rhsBatch, rhsContracting, false)
+	if err != nil {
+		return nil, err
+	}
+	d := &product{calc: arithmetics[t], batch: size(a.batchDims), m: size(a.crossDims), n: size(b.crossDims), k: size(a.innerDims), a: a.matrix, b: b.matrix}
 	result := shape.Clone()
 	result.DType = t
-	calc := arithmetics[t]
-	v, err := value(f.add(&node{op: op, shape: result, inputs: []*node{a.node, b.node}, run: func(in []*buffer, out *buffer) {
-		calc.product(d, in[0], in[1], out)
-	}}))
+	v, err := value(f.add(d.node(result, a.node, b.node)))
 	if err != nil || t == shape.DType {
 		return v, err
 	}
@@ -66,67 +69,116 @@ func accumulator(t dtypes.DType, config compute.DotGeneralConfig) dtypes.DType {
 }
 
 // operand is one side of a contraction: dimensions and steps in memory of its
-// batch, cross and contracted axes.
+// batch, cross and contracted axes, and how they make matrices.
 type operand struct {
 	node                            *node
 	batchDims, crossDims, innerDims []int
 	batch, cross, inner             []int
+	matrix                          matrix
 }
 
-func newOperand(n *node, batch, contracting []int) operand {
-	o := operand{node: n}
-	dims, steps := n.shape.Dimensions, n.shape.Strides()
-	if n.op == compute.OpTypeTranspose {
-		o.node = n.inputs[0]
-		from := o.node.shape.Strides()
-		for i, axis := range n.permutation {
-			steps[i] = from[axis]
+// matrix is how an operand's values become matrices, in place.
+type matrix struct {
+	offsets    []int // of each batch's matrix
+	stride     int   // from row to row
+	transposed bool  // stored as [k, m] for the left, [n, k] for the right operand
+	extent     int   // from the first to behind the last value of one
+}
+
+// operand finds how to read n as matrices, through a transpose in front of it. If
+// there is no way, n is transposed so that there is.
+func (f *function) operand(n *node, batch, contracted []int, left bool) (*operand, error) {
+	o := newOperand(n, batch, contracted)
+	if o.find(left) {
+		return o, nil
+	}
+	var cross []int
+	for a := range n.shape.Rank() {
+		if !slices.Contains(batch, a) && !slices.Contains(contracted, a) {
+			cross = append(cross, a)
 		}
 	}
+	order := slices.Concat(batch, cross, contracted)
+	if k := len(o.cross); k > 0 && o.cross[k-1] == 1 { // so that the copy is one of runs
+		order = slices.Concat(batch, contracted, cross)
+	}
+	base, permutation := n, slices.Clone(order)
+	if n.op == compute.OpTypeTranspose {
+		base = n.inputs[0]
+		for i, a := range order {
+			permutation[i] = n.permutation[a]
+		}
+	}
+	v, err := f.Transpose(base, permutation...)
+	if err != nil {
+		return nil, err
+	}
+	place := func(axes []int) []int {
+		list := make([]int, len(axes))
+		for i, a := range axes {
+			list[i] = slices.Index(order, a)
+		}
+		return list
+	}
+	o = layoutOf(v.(*node), v.(*node).shape.Strides(), place(batch), place(contracted))
+	o.find(left)
+	return o, nil
+}
+
+func newOperand(n *node, batch, contracted []int) *operand {
+	steps := n.shape.Strides()
+	if n.op != compute.OpTypeTranspose {
+		return layoutOf(n, steps, batch, contracted)
+	}
+	from := n.inputs[0].shape.Strides()
+	for i, axis := range n.permutation {
+		steps[i] = from[axis]
+	}
+	o := layoutOf(n, steps, batch, contracted)
+	o.node = n.inputs[0]
+	return o
+}
+
+// layoutOf sorts axes by what they are for.
+func layoutOf(n *node, steps, batch, contracted []int) *operand {
+	o := &operand{node: n}
+	dims := n.shape.Dimensions
 	for _, a := range batch {
 		o.batchDims, o.batch = append(o.batchDims, dims[a]), append(o.batch, steps[a])
 	}
-	for _, a := range contracting {
+	for _, a := range contracted {
 		o.innerDims, o.inner = append(o.innerDims, dims[a]), append(o.inner, steps[a])
 	}
 	for a := range dims {
-		if !slices.Contains(batch, a) && !slices.Contains(contracting, a) {
+		if !slices.Contains(batch, a) && !slices.Contains(contracted, a) {
 			o.crossDims, o.cross = append(o.crossDims, dims[a]), append(o.cross, steps[a])
 		}
 	}
 	return o
 }
 
-// matrix is how an operand's values become matrices: in place, with a row stride
-// and maybe transposed, or copied into order first.
-type matrix struct {
-	offsets    []int // of each batch's matrix
-	stride     int   // from row to row
-	transposed bool  // stored as [k, m] for the left, [n, k] for the right operand
-	order      *loop // to copy in, as [batch, cross, inner]; nil: in place
-}
-
-// matrix finds the cheapest way to read an operand. left operands are wanted as
-// [cross, inner], right ones as [inner, cross].
-func (o operand) matrix(left bool) matrix {
+// find sets the matrix, if the values can be read as one in place. left operands
+// are wanted as [cross, inner], right ones as [inner, cross].
+func (o *operand) find(left bool) bool {
 	cross, crossStep := evenStep(o.crossDims, o.cross)
 	inner, innerStep := evenStep(o.innerDims, o.inner)
+	m := matrix{offsets: offsets(o.batchDims, o.batch)}
 	switch {
+	case cross == 0 || inner == 0: // nothing is read
+		m.stride = 1
 	case inner == 1 && crossStep == 1:
-		return matrix{offsets: offsets(o.batchDims, o.batch), stride: cross, transposed: left}
+		m.stride, m.transposed, m.extent = cross, left, cross
 	case (innerStep == 1 || inner == 1) && (crossStep >= inner || cross == 1):
-		return matrix{offsets: offsets(o.batchDims, o.batch), stride: max(crossStep, inner), transposed: !left}
+		m.stride, m.transposed = max(crossStep, inner), !left
+		m.extent = (cross-1)*m.stride + inner
 	case (crossStep == 1 || cross == 1) && (innerStep >= cross || inner == 1):
-		return matrix{offsets: offsets(o.batchDims, o.batch), stride: max(innerStep, cross), transposed: left}
+		m.stride, m.transposed = max(innerStep, cross), left
+		m.extent = (inner-1)*m.stride + cross
+	default:
+		return false
 	}
-	m := matrix{
-		stride: max(inner, 1), transposed: !left, offsets: make([]int, size(o.batchDims)),
-		order: newLoop(slices.Concat(o.batchDims, o.crossDims, o.innerDims), slices.Concat(o.batch, o.cross, o.inner)),
-	}
-	for i := range m.offsets {
-		m.offsets[i] = i * cross * inner
-	}
-	return m
+	o.matrix = m
+	return true
 }
 
 // evenStep is the number of values of some axes, and the step that walks through

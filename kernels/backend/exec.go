@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/shapes"
@@ -43,22 +44,16 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	}
 	a := e.arena()
 	defer e.release(a)
-	for i, n := range e.nodes {
-		v := &a.values[i]
-		switch {
-		case n.parameter >= 0:
-			v.flat = params[n.parameter]
-			continue
-		case n.constant != nil:
-			continue
-		case n.view:
-			v.flat = a.in[i][0].flat
-			continue
-		case e.direct[i]:
-			v.flat = allocate(n.shape.DType, n.shape.Size())
+	e.prepare(a, params, runtime.GOMAXPROCS(0))
+	for _, step := range e.steps {
+		var err error
+		if step.strip != nil {
+			err = step.strip.run(e, a)
+		} else {
+			err = e.nodes[step.node].execute(a.in[step.node], &a.values[step.node])
 		}
-		if err := n.execute(a.in[i], v); err != nil {
-			return nil, fmt.Errorf("backend: %q: node %d: %w", e.builder.name, i, err)
+		if err != nil {
+			return nil, fmt.Errorf("backend: %q: node %d: %w", e.builder.name, step.node, err)
 		}
 	}
 	out := e.results(a)
@@ -82,10 +77,10 @@ func (n *node) execute(in []*buffer, out *buffer) (err error) {
 			err = fmt.Errorf("%s of %v to %s: %v", n.op, list, n.shape, r)
 		}
 	}()
-	if n.rows != nil {
-		n.rows.run(in, out)
-	} else {
+	if n.run != nil {
 		n.run(in, out)
+	} else {
+		n.rows.run(in, out)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func widen(n *node) {
 		return
 	}
 	run := n.run
-	if rows := n.rows; rows != nil {
+	if rows := n.rows; run == nil {
 		run = func(in []*buffer, out *buffer) { rows.run(in, out) }
 	}
 	n.rows = nil

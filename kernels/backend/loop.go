@@ -57,6 +57,9 @@ func (l *loop) joins(k, d, axis int, steps [][]int) bool {
 	return true
 }
 
+// inner is the length of the innermost runs.
+func (l *loop) inner() int { return l.dims[len(l.dims)-1] }
+
 // innerStep is an operand's step within a run.
 func (l *loop) innerStep(operand int) int {
 	steps := l.steps[operand]
@@ -66,56 +69,97 @@ func (l *loop) innerStep(operand int) int {
 // cursor walks the runs of a loop: at is where each operand is, left what remains
 // of the current run.
 type cursor struct {
-	l     *loop
-	at    [maxOperands]int
-	left  int
+	l    *loop
+	at   [maxOperands]int
+	left int
+	row  [maxOperands]int // step of each operand from run to run
+	rows int              // runs that remain before an outer axis moves
+	// index is the place along the axes outside of runs and rows.
 	index [maxAxes]int
 }
 
 // start is the cursor at a place of the output, which must not be empty.
 func (l *loop) start(from int) cursor {
-	c := cursor{l: l, at: l.base}
+	c := cursor{l: l, at: l.base, rows: 1}
 	k := len(l.dims) - 1
-	i := from % l.dims[k]
-	rest := from / l.dims[k]
-	c.left = l.dims[k] - i
-	for o, s := range l.steps {
-		c.at[o] += i * s[k]
-	}
-	for axis := k - 1; axis >= 0; axis-- {
-		i, rest = rest%l.dims[axis], rest/l.dims[axis]
-		c.index[axis] = i
+	rest := from
+	for axis := k; axis >= 0; axis-- {
+		i := rest % l.dims[axis]
+		rest /= l.dims[axis]
+		switch axis {
+		case k:
+			c.left = l.dims[k] - i
+		case k - 1:
+			c.rows = l.dims[axis] - i
+		default:
+			c.index[axis] = i
+		}
 		for o, s := range l.steps {
 			c.at[o] += i * s[axis]
+		}
+	}
+	if k > 0 {
+		for o, s := range l.steps {
+			c.row[o] = s[k-1]
 		}
 	}
 	return c
 }
 
-// next moves to the beginning of the next run, after the last one to the first.
+// next moves to the beginning of the next run.
 func (c *cursor) next() {
 	k := len(c.l.dims) - 1
-	back := c.l.dims[k] - c.left // steps into the run at which the cursor started
-	c.left = c.l.dims[k]
-	if back != 0 {
+	if back := c.l.dims[k] - c.left; back != 0 { // the cursor started within a run
 		for o, s := range c.l.steps {
 			c.at[o] -= back * s[k]
 		}
+		c.left = c.l.dims[k]
 	}
-	for axis := k - 1; axis >= 0; axis-- {
+	for o := range c.at {
+		c.at[o] += c.row[o]
+	}
+	if c.rows--; c.rows > 0 || k == 0 {
+		return
+	}
+	c.rows = c.l.dims[k-1]
+	for o := range c.at {
+		c.at[o] -= c.rows * c.row[o]
+	}
+	for axis := k - 2; axis >= 0; axis-- {
 		c.index[axis]++
 		for o, s := range c.l.steps {
 			c.at[o] += s[axis]
 		}
-		if d := c.l.dims[axis]; c.index[axis] == d {
-			c.index[axis] = 0
-			for o, s := range c.l.steps {
-				c.at[o] -= d * s[axis]
-			}
-			continue
+		d := c.l.dims[axis]
+		if c.index[axis] < d {
+			return
 		}
-		return
+		c.index[axis] = 0
+		for o, s := range c.l.steps {
+			c.at[o] -= d * s[axis]
+		}
 	}
+}
+
+// take is how many whole runs, of which length, lie evenly ahead, of at most so
+// many values; or a part of one run.
+func (c *cursor) take(values int) (rows, n int) {
+	inner := c.l.inner()
+	if c.left < inner || values < 2*inner {
+		return 1, min(c.left, values)
+	}
+	return min(c.rows, values/inner), inner
+}
+
+// skip moves over what take gave.
+func (c *cursor) skip(rows int) {
+	if rows > 1 {
+		for o := range c.at {
+			c.at[o] += (rows - 1) * c.row[o]
+		}
+		c.rows -= rows - 1
+	}
+	c.next()
 }
 
 // rowAligned tells whether, with the output seen as rows of equal length, the

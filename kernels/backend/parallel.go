@@ -16,17 +16,23 @@ const pieceSize = 16384
 // other. A panic of f is raised again on the calling goroutine, when all have
 // stopped.
 func parallel(n, grain int, f func(from, to int)) {
+	parallelWorkers(runtime.GOMAXPROCS(0), n, grain, func(_, from, to int) { f(from, to) })
+}
+
+// parallelWorkers is parallel on at most so many goroutines, of which f learns the
+// number, from 0 on.
+func parallelWorkers(workers, n, grain int, f func(worker, from, to int)) {
 	pieces := (n + grain - 1) / grain
-	workers := min(runtime.GOMAXPROCS(0), pieces)
+	workers = min(workers, pieces)
 	if workers <= 1 {
 		for at := 0; at < n; at += grain {
-			f(at, min(n, at+grain))
+			f(0, at, min(n, at+grain))
 		}
 		return
 	}
 	var next atomic.Int64
 	var failure atomic.Pointer[any]
-	work := func() {
+	work := func(worker int) {
 		defer func() {
 			if r := recover(); r != nil {
 				failure.CompareAndSwap(nil, &r)
@@ -38,14 +44,14 @@ func parallel(n, grain int, f func(from, to int)) {
 			if p >= pieces {
 				return
 			}
-			f(p*grain, min(n, (p+1)*grain))
+			f(worker, p*grain, min(n, (p+1)*grain))
 		}
 	}
 	var group sync.WaitGroup
-	for range workers - 1 {
-		group.Go(work)
+	for w := range workers - 1 {
+		group.Go(func() { work(w + 1) })
 	}
-	work()
+	work(0)
 	group.Wait()
 	if r := failure.Load(); r != nil {
 		panic(*r)

@@ -1,25 +1,29 @@
 package backend
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/gomlx/compute/dtypes"
 )
 
-// executable implements compute.Executable: the needed nodes in order, with the
-// slot of memory that each writes to.
+// executable implements compute.Executable: the needed nodes in order, the steps
+// that compute them, and the slot of memory that each writes to.
 type executable struct {
 	builder *builder
 	nodes   []*node // needed, in order of creation
 	inputs  [][]int // per node: positions of its inputs in nodes
 	outputs []int   // positions of the outputs
+	steps   []step
 
-	// slot is, per node, the memory it writes to; −1 where that is another's or an
-	// output's.
+	// slot is, per node, the memory it writes to; −1 where that is another's, an
+	// output's or a strip's own.
 	slot  []int
 	slots []slotSize
 	// direct marks nodes that write straight into an output's fresh memory.
 	direct []bool
+	// scratch is the memory that a worker needs for strips, in bytes.
+	scratch int
 
 	mu    sync.Mutex
 	idle  []*arena
@@ -31,13 +35,14 @@ type slotSize struct {
 	size  int
 }
 
-// newExecutable drops what no output needs and assigns memory.
+// newExecutable drops what no output needs, finds strips and assigns memory.
 func newExecutable(b *builder) *executable {
 	e := &executable{builder: b}
 	at := e.collect(b.main)
 	for _, o := range b.main.outputs {
 		e.outputs = append(e.outputs, at[o])
 	}
+	e.schedule()
 	e.plan()
 	return e
 }
@@ -80,120 +85,99 @@ func (e *executable) root(i int) int {
 // computed tells nodes that write memory from parameters, constants and views.
 func (n *node) computed() bool { return n.run != nil || n.rows != nil }
 
-// plan assigns slots: a node takes its dying input's where it may work in place,
-// or a free slot of its type and size, or a new one.
+// members are the nodes that a step computes.
+func (s *step) members() []int {
+	if s.strip != nil {
+		return s.strip.members
+	}
+	return []int{s.node}
+}
+
+// plan assigns slots. A node takes the memory of an input that nobody else reads
+// any more where it may work in place, or a free slot of its type and size, or a
+// new one; memory that strips pass on inside is scratch.
 func (e *executable) plan() {
-	last := e.lastUses()
-	e.direct, e.slot = make([]bool, len(e.nodes)), make([]int, len(e.nodes))
+	last, inside := e.lastUses()
+	e.direct, e.slot = make([]bool, len(e.nodes)), slices.Repeat([]int{-1}, len(e.nodes))
 	for _, o := range e.outputs {
 		r := e.root(o)
 		e.direct[r] = e.nodes[r].computed()
 	}
-	dying := make([][]int, len(e.nodes))
-	for i, l := range last {
-		if l < len(e.nodes) {
-			dying[l] = append(dying[l], i)
+	dying := make([][]int, len(e.steps))
+	for i, s := range last {
+		if s >= 0 && s < len(e.steps) {
+			dying[s] = append(dying[s], i)
 		}
 	}
-	free := map[slotSize][]int{}
-	for i, n := range e.nodes {
-		e.slot[i] = -1
-		if n.computed() && !e.direct[i] {
-			e.slot[i] = e.pick(i, last, free)
+	p := places{free: map[slotSize][]int{}}
+	for k := range e.steps {
+		s := &e.steps[k]
+		if s.strip != nil {
+			e.layout(s.strip, func(i int) bool { return e.direct[i] || !inside[i] })
+			e.scratch = max(e.scratch, s.strip.bytes)
 		}
-		for _, d := range dying[i] {
-			if s := e.slot[d]; s >= 0 && (d == i || s != e.slot[i]) {
-				free[e.slots[s]] = append(free[e.slots[s]], s)
+		for _, i := range s.members() {
+			if !e.direct[i] && !(s.strip != nil && inside[i]) {
+				e.slot[i] = p.take(e, i, slotSize{e.nodes[i].shape.DType, e.nodes[i].shape.Size()}, func(r int) (int, bool) {
+					return e.slot[r], s.strip == nil && e.slot[r] >= 0 && last[r] == k
+				})
+			}
+		}
+		for _, d := range dying[k] {
+			if slot := e.slot[d]; slot >= 0 && !slices.ContainsFunc(s.members(), func(i int) bool { return i != d && e.slot[i] == slot }) {
+				p.give(slot)
 			}
 		}
 	}
+	e.slots = p.slots
 }
 
-// lastUses is, per node, the last node that reads the memory it owns; beyond all
-// for outputs.
-func (e *executable) lastUses() []int {
-	last := make([]int, len(e.nodes))
-	for i := range e.nodes {
-		last[i] = i
-		for _, in := range e.inputs[i] {
-			last[e.root(in)] = i
+// lastUses is, per node, the last step that reads the memory it owns, beyond all
+// for outputs; inside marks those that no other step than their own reads.
+func (e *executable) lastUses() (last []int, inside []bool) {
+	last, inside = slices.Repeat([]int{-1}, len(e.nodes)), slices.Repeat([]bool{true}, len(e.nodes))
+	own := slices.Clone(last)
+	for k := range e.steps {
+		for _, i := range e.steps[k].members() {
+			last[i], own[i] = k, k
+			for _, in := range e.inputs[i] {
+				r := e.root(in)
+				last[r] = k
+				inside[r] = inside[r] && own[r] == k
+			}
 		}
 	}
 	for _, o := range e.outputs {
-		last[e.root(o)] = len(e.nodes)
+		last[e.root(o)] = len(e.steps)
 	}
-	return last
+	return last, inside
 }
 
-func (e *executable) pick(i int, last []int, free map[slotSize][]int) int {
-	n := e.nodes[i]
-	want := slotSize{n.shape.DType, n.shape.Size()}
-	if n.rows != nil && n.rows.inPlace {
+// places hands out memory by type and size.
+type places struct {
+	slots []slotSize
+	free  map[slotSize][]int
+}
+
+// take returns a slot for node i: that of an input that dying gives, where the
+// node works in place, or a free or a new one.
+func (p *places) take(e *executable, i int, want slotSize, dying func(input int) (slot int, ok bool)) int {
+	if n := e.nodes[i]; n.rows != nil && n.rows.inPlace {
 		for _, in := range e.inputs[i] {
-			r := e.root(in)
-			if s := e.slot[r]; s >= 0 && last[r] == i && e.slots[s] == want {
+			if s, ok := dying(e.root(in)); ok && p.slots[s] == want {
 				return s
 			}
 		}
 	}
-	if list := free[want]; len(list) > 0 {
-		free[want] = list[:len(list)-1]
+	if list := p.free[want]; len(list) > 0 {
+		p.free[want] = list[:len(list)-1]
 		return list[len(list)-1]
 	}
-	e.slots = append(e.slots, want)
-	return len(e.slots) - 1
+	p.slots = append(p.slots, want)
+	return len(p.slots) - 1
 }
 
-// arena is the memory of one call.
-type arena struct {
-	values []buffer    // per node
-	in     [][]*buffer // per node: its inputs among values
-}
-
-// maxIdle bounds the arenas an executable keeps between calls.
-const maxIdle = 2
-
-// arena returns memory for all slots, from an earlier call where one is idle.
-func (e *executable) arena() *arena {
-	e.mu.Lock()
-	if n := len(e.idle); n > 0 {
-		a := e.idle[n-1]
-		e.idle = e.idle[:n-1]
-		e.mu.Unlock()
-		return a
-	}
-	e.mu.Unlock()
-	a := &arena{values: make([]buffer, len(e.nodes)), in: make([][]*buffer, len(e.nodes))}
-	memory := make([]any, len(e.slots))
-	for i, s := range e.slots {
-		memory[i] = allocate(s.dtype, s.size)
-	}
-	for i, n := range e.nodes {
-		v := &a.values[i]
-		v.backend, v.shape = e.builder.backend, n.shape
-		switch {
-		case n.constant != nil:
-			v.flat = n.constant.flat
-		case e.slot[i] >= 0:
-			v.flat = memory[e.slot[i]]
-		}
-		for _, in := range e.inputs[i] {
-			a.in[i] = append(a.in[i], &a.values[in])
-		}
-	}
-	return a
-}
-
-// release keeps an arena for another call, without what belongs to the caller.
-func (e *executable) release(a *arena) {
-	for i, n := range e.nodes {
-		if n.parameter >= 0 || n.view || e.direct[i] {
-			a.values[i].flat = nil
-		}
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.ended && len(e.idle) < maxIdle {
-		e.idle = append(e.idle, a)
-	}
+func (p *places) give(slot int) {
+	w := p.slots[slot]
+	p.free[w] = append(p.free[w], slot)
 }

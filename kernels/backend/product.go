@@ -1,9 +1,14 @@
 package backend
 
-import "github.com/tlqlab/tlqlab/kernels"
+import (
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/shapes"
+	"github.com/tlqlab/tlqlab/kernels"
+)
 
 // product is a batch of matrix products [m, k]·[k, n].
 type product struct {
+	calc           arithmetic
 	batch, m, n, k int
 	a, b           matrix
 }
@@ -22,6 +27,48 @@ const (
 	fewBlocks = 4
 )
 
+// node is the operation: alone it runs in blocks, in a strip product by product.
+func (d *product) node(shape shapes.Shape, a, b *node) *node {
+	n := &node{op: compute.OpTypeDotGeneral, shape: shape, inputs: []*node{a, b}, run: d.run}
+	if d.batch > 1 && d.m*d.n > 0 && d.k > 0 {
+		sizes := []int{a.shape.Size(), b.shape.Size()}
+		n.rows = &rowwise{
+			part: d.part, grain: d.m * d.n, natural: d.batch, cost: max(1, d.k/8),
+			aligned: func(input, rows int) bool {
+				return d.aligned([]*matrix{&d.a, &d.b}[input], rows, sizes[input])
+			},
+		}
+	}
+	return n
+}
+
+// aligned tells whether each of so many rows of products reads its own row of an
+// operand of the given size.
+func (d *product) aligned(m *matrix, rows, size int) bool {
+	if d.batch%rows != 0 || size%rows != 0 {
+		return false
+	}
+	width := size / rows
+	for i, o := range m.offsets {
+		row := i / (d.batch / rows)
+		if o < row*width || o+m.extent > (row+1)*width {
+			return false
+		}
+	}
+	return true
+}
+
+// part computes places [from, to), which are whole products.
+func (d *product) part(in []*buffer, out *buffer, from, to int) {
+	each := d.m * d.n
+	for batch := from / each; batch < to/each; batch++ {
+		d.calc.product(d, block{batch: batch, m: d.m, n: d.n}, in[0], in[1], out)
+	}
+}
+
+// block is a part of one of a product's results: m rows from i, n columns from j.
+type block struct{ batch, i, m, j, n int }
+
 // blocks is the size of the blocks that a product is computed in. It depends on
 // the sizes alone.
 func (d *product) blocks() (rows, columns int) {
@@ -36,23 +83,10 @@ func (d *product) blocks() (rows, columns int) {
 	}
 }
 
-// ordered copies an operand into the order its matrix wants, where needed.
-func (m *matrix) ordered(b *buffer) *buffer {
-	if m.order == nil || b.shape.Size() == 0 {
-		return b
-	}
-	sorted := &buffer{shape: b.shape, flat: allocate(b.shape.DType, b.shape.Size())}
-	move := moverOf(b.shape.DType)
-	parallel(b.shape.Size(), pieceSize, func(from, to int) { move.strided(m.order, b, sorted, from, to) })
-	return sorted
-}
-
-// product splits the batch, and the rows and columns of each product, into blocks
-// of a size that depends on the sizes alone.
-func (singles) product(d *product, a, b, out *buffer) {
-	left, right, c := d.a.ordered(a).flat.([]float32), d.b.ordered(b).flat.([]float32), out.flat.([]float32)
-	if d.k == 0 || len(c) == 0 {
-		clear(c)
+// run splits the batch, and the rows and columns of each product.
+func (d *product) run(in []*buffer, out *buffer) {
+	if d.k == 0 || d.batch*d.m*d.n == 0 {
+		clear(asBytes(out))
 		return
 	}
 	rows, columns := d.blocks()
@@ -60,41 +94,47 @@ func (singles) product(d *product, a, b, out *buffer) {
 	each := 2 * min(rows, d.m) * min(columns, d.n) * d.k
 	parallel(d.batch*down*across, max(1, productGrain/each), func(from, to int) {
 		for p := from; p < to; p++ {
-			batch, i, j := p/(down*across), p/across%down*rows, p%across*columns
-			m, n := min(rows, d.m-i), min(columns, d.n-j)
-			x, y := left[d.a.offsets[batch]+d.a.at(i, 0):], right[d.b.offsets[batch]+d.b.at(0, j):]
-			kernels.Sgemm(d.a.transposed, d.b.transposed, m, n, d.k, x, d.a.stride, y, d.b.stride, c[(batch*d.m+i)*d.n+j:], d.n, false)
+			i, j := p/across%down*rows, p%across*columns
+			d.calc.product(d, block{batch: p / (down * across), i: i, m: min(rows, d.m-i), j: j, n: min(columns, d.n-j)}, in[0], in[1], out)
 		}
 	})
 }
 
-// at is where the element in a row and a column lies.
-func (m *matrix) at(row, column int) int {
+// place is where the element in a row and a column of a batch lies.
+func (m *matrix) place(batch, row, column int) int {
 	if m.transposed {
-		return column*m.stride + row
+		row, column = column, row
 	}
-	return row*m.stride + column
+	return m.offsets[batch] + row*m.stride + column
+}
+
+func (singles) product(d *product, b block, left, right, out *buffer) {
+	x, x0 := valuesOf[float32](left)
+	y, y0 := valuesOf[float32](right)
+	c, c0 := valuesOf[float32](out)
+	x, y = x[d.a.place(b.batch, b.i, 0)-x0:], y[d.b.place(b.batch, 0, b.j)-y0:]
+	c = c[(b.batch*d.m+b.i)*d.n+b.j-c0:]
+	kernels.Sgemm(d.a.transposed, d.b.transposed, b.m, b.n, d.k, x, d.a.stride, y, d.b.stride, c, d.n, false)
 }
 
 // product is the plain product of the other types, sums in ascending order.
-func (numbers[T]) product(d *product, a, b, out *buffer) {
-	left, right, c := d.a.ordered(a).flat.([]T), d.b.ordered(b).flat.([]T), out.flat.([]T)
-	if d.k == 0 || len(c) == 0 {
-		clear(c)
-		return
+func (numbers[T]) product(d *product, b block, left, right, out *buffer) {
+	x, x0 := valuesOf[T](left)
+	y, y0 := valuesOf[T](right)
+	c, c0 := valuesOf[T](out)
+	y = y[d.b.place(b.batch, 0, b.j)-y0:]
+	step := 1
+	if d.a.transposed {
+		step = d.a.stride
 	}
-	step := d.a.at(0, 1)
-	parallel(d.batch*d.m, max(1, pieceSize/(d.n*d.k)), func(from, to int) {
-		for r := from; r < to; r++ {
-			batch, i := r/d.m, r%d.m
-			x, y := left[d.a.offsets[batch]+d.a.at(i, 0):], right[d.b.offsets[batch]:]
-			if d.b.transposed {
-				rowByColumns(c[r*d.n:(r+1)*d.n], x, step, y, d.b.stride, d.k)
-			} else {
-				rowByRows(c[r*d.n:(r+1)*d.n], x, step, y, d.b.stride, d.k)
-			}
+	for i := b.i; i < b.i+b.m; i++ {
+		row := c[(b.batch*d.m+i)*d.n+b.j-c0:][:b.n]
+		if v := x[d.a.place(b.batch, i, 0)-x0:]; d.b.transposed {
+			rowByColumns(row, v, step, y, d.b.stride, d.k)
+		} else {
+			rowByRows(row, v, step, y, d.b.stride, d.k)
 		}
-	})
+	}
 }
 
 // rowByColumns multiplies a row of k values, step apart, with a matrix of which

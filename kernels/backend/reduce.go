@@ -95,7 +95,7 @@ func (f *function) reduce(op compute.OpType, x compute.Value, axes []int) (compu
 	calc := arithmetics[shape.DType]
 	rows := &rowwise{cost: p.n, part: func(in []*buffer, out *buffer, from, to int) { calc.reduce(op, p, in[0], out, from, to) }}
 	if p.inner == 1 && p.order == nil {
-		rows.aligned = func(_, rows int) bool { return p.outer%rows == 0 }
+		rows.natural, rows.aligned = p.outer, func(_, rows int) bool { return p.outer%rows == 0 }
 	}
 	if p.inner > 1 {
 		rows.grain = columnGrain

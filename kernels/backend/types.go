@@ -27,7 +27,7 @@ type arithmetic interface {
 	reduce(op compute.OpType, p *reduction, x, out *buffer, from, to int)
 	argMinMax(p *reduction, isMin bool, x *buffer, index []int64)
 	scatter(op compute.OpType, w *window, x *buffer, index []int64, updates, out *buffer)
-	product(d *product, a, b, out *buffer)
+	product(d *product, b block, left, right, out *buffer)
 }
 
 // numbers is the part of arithmetic that all types of numbers share. The types
