@@ -1,9 +1,3 @@
-// Package backend is a GoMLX backend in pure Go, registered as "tlq": an
-// interpreter of compiled graphs over the assembly kernels of package kernels. It
-// needs no cgo, no build flag and no download:
-//
-//	import _ "github.com/tlqlab/tlqlab/kernels/backend"
-//	b, err := compute.NewWithConfig("tlq")
 package backend
 
 import (

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 )
 
@@ -21,8 +22,9 @@ type fuser struct {
 // maxMembers bounds the operations of a strip.
 const maxMembers = 64
 
-// minRows is the number of rows from which on a strip has enough to share out.
-const minRows = 8
+// leastRows is the number of rows from which on a strip has enough to share out.
+// It decides what runs together, not what comes out.
+func leastRows() int { return max(8, 2*runtime.GOMAXPROCS(0)) }
 
 // fusing is off where tests run each operation by itself.
 var fusing = true
@@ -38,7 +40,7 @@ func (e *executable) fuse() []*strip {
 			continue
 		}
 		own := &strip{members: []int{i}, rows: naturalRows(n)}
-		if own.rows < minRows {
+		if own.rows < leastRows() {
 			own.rows = 0
 		}
 		f.group[i] = own
@@ -123,7 +125,7 @@ func (f *fuser) join(a, b *strip) bool {
 func rowChoices(a, b int) []int {
 	list := []int{a, b}
 	slices.SortFunc(list, func(x, y int) int { return cmp.Compare(y, x) })
-	return slices.DeleteFunc(slices.Compact(list), func(rows int) bool { return rows < minRows })
+	return slices.DeleteFunc(slices.Compact(list), func(rows int) bool { return rows < leastRows() })
 }
 
 // suits tells whether strips can be seen as the given number of rows.

@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
 	"github.com/gomlx/compute/shapes"
+	"github.com/tlqlab/tlqlab/kernels"
 )
 
 // Gather collects slices of the operand; see GoMLX's description. Slices that
@@ -140,6 +141,24 @@ func (floats[T]) scatter(op compute.OpType, w *window, x *buffer, index []int64,
 
 func (integers[T]) scatter(op compute.OpType, w *window, x *buffer, index []int64, updates, out *buffer) {
 	scatter(w, integerBinary[T](op), x, index, updates, out)
+}
+
+// scatter adds runs of float32 on vector kernels.
+func (singles) scatter(op compute.OpType, w *window, x *buffer, index []int64, updates, out *buffer) {
+	if op != compute.OpTypeAdd || w.inner.innerStep(0) != 1 || w.inner.innerStep(1) != 1 {
+		floats[float32]{}.scatter(op, w, x, index, updates, out)
+		return
+	}
+	dst, src := out.flat.([]float32), updates.flat.([]float32)
+	copy(dst, x.flat.([]float32))
+	if len(src) == 0 {
+		return
+	}
+	for s := range w.base {
+		if at, fits := w.start(index, s); fits {
+			w.runs(at, w.base[s], func(to, from, n int) { kernels.Add(dst[to:to+n], dst[to:to+n], src[from:from+n]) })
+		}
+	}
 }
 
 // scatter combines in the order of the updates.

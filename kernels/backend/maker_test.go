@@ -386,4 +386,3 @@ func (m *maker) convert() *graph.Node {
 		return graph.StopGradient(graph.ConvertDType(i, x.DType()))
 	}
 }
-

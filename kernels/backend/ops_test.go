@@ -233,7 +233,11 @@ func TestMaxMin(t *testing.T) {
 	b := open(t, "tlq")
 	nan, zero, negative := float32(math.NaN()), float32(0), float32(math.Copysign(0, -1))
 	for _, c := range []struct{ a, b, large, small float32 }{
-		{1, 2, 2, 1}, {nan, 1, nan, nan}, {1, nan, nan, nan}, {zero, negative, zero, negative}, {negative, zero, zero, negative},
+		{1, 2, 2, 1},
+		{nan, 1, nan, nan},
+		{1, nan, nan, nan},
+		{zero, negative, zero, negative},
+		{negative, zero, zero, negative},
 		{float32(math.Inf(-1)), 1, 1, float32(math.Inf(-1))},
 	} {
 		for _, n := range []int{1, 3, 8, 17, 300} {

@@ -51,8 +51,19 @@ func (booleans) reduce(op compute.OpType, p *reduction, x, out *buffer, from, to
 	fold(p, start, f, x, out, from, to)
 }
 
-// reduce runs sums and maxima of float32 rows on vector kernels.
+// reduce runs sums and maxima of float32 rows on vector kernels, and sums of
+// columns.
 func (singles) reduce(op compute.OpType, p *reduction, x, out *buffer, from, to int) {
+	if p.inner > 1 && op == compute.OpTypeReduceSum {
+		src, s0 := valuesOf[float32](x)
+		dst, d0 := valuesOf[float32](out)
+		for from < to {
+			n := p.columns(from, to)
+			kernels.SumColumns(dst[from-d0:][:n], src[p.row(from)-s0:], p.n, p.inner)
+			from += n
+		}
+		return
+	}
 	if p.inner != 1 || (op != compute.OpTypeReduceSum && op != compute.OpTypeReduceMax) {
 		floats[float32]{}.reduce(op, p, x, out, from, to)
 		return

@@ -8,9 +8,9 @@ import (
 // binary runs the arithmetic of float32 on vector kernels wherever the operands
 // step by 0 or 1 within a run.
 func (singles) binary(op compute.OpType, l *loop, a, b, out *buffer, from, to int) {
-	f := singleBinary(op)
 	sx, sy := l.innerStep(0), l.innerStep(1)
-	if f == nil || sx|sy != 1 { // only (0, 1), (1, 0) and (1, 1) give 1
+	k := rowKernelsOf(op)
+	if k.vectors == nil || sx|sy != 1 { // only (0, 1), (1, 0) and (1, 1) give 1
 		floats[float32]{}.binary(op, l, a, b, out, from, to)
 		return
 	}
@@ -19,121 +19,68 @@ func (singles) binary(op compute.OpType, l *loop, a, b, out *buffer, from, to in
 	dst, d0 := valuesOf[float32](out)
 	for c := l.start(from); from < to; {
 		rows, n := c.take(to - from)
-		r := rowPair{rows: rows, n: n, stepX: c.row[0], stepY: c.row[1], dst: dst[from-d0:], x: x[c.at[0]-x0:], y: y[c.at[1]-y0:]}
+		d, u, v := dst[from-d0:], x[c.at[0]-x0:], y[c.at[1]-y0:]
 		switch {
 		case sx&sy == 1:
-			r.vectors(f)
+			k.vectors(d, u, v, rows, n, c.row[0], c.row[1])
 		case sx == 1:
-			r.vectorScalar(op, f)
+			k.right(d, u, v, rows, n, c.row[0], c.row[1])
 		default:
-			r.scalarVector(op, f)
+			k.left(d, v, u, rows, n, c.row[1], c.row[0])
 		}
 		from += rows * n
 		c.skip(rows)
 	}
 }
 
-// rowPair are rows of two operands, n values each; the rows of the result lie one
-// after the other.
-type rowPair struct {
-	rows, n      int
-	stepX, stepY int // from row to row
-	dst, x, y    []float32
-}
+// rowKernel is an operation on rows of two operands.
+type rowKernel = func(dst, a, b []float32, rows, n, strideA, strideB int)
 
-// vectors is an operation on rows of both operands.
-func (r *rowPair) vectors(f func(dst, a, b []float32)) {
-	if r.rows > 1 && r.stepX == r.n && r.stepY == r.n {
-		r.rows, r.n = 1, r.rows*r.n
-	}
-	for k := range r.rows {
-		i, j := k*r.stepX, k*r.stepY
-		f(r.dst[k*r.n:][:r.n], r.x[i:][:r.n], r.y[j:][:r.n])
-	}
-}
+// rowKernels are the kernels of an operation on rows of both operands, and on rows
+// and one value for each that stands on the right or on the left.
+type rowKernels struct{ vectors, right, left rowKernel }
 
-// vectorScalar is an operation on rows of x and one value of y for each.
-func (r *rowPair) vectorScalar(op compute.OpType, f func(dst, a, b []float32)) {
-	g := scalarKernel(op)
-	if g == nil {
-		r.repeat(false, f)
-		return
-	}
-	for k := range r.rows {
-		s := r.y[k*r.stepY]
-		if op == compute.OpTypeSub {
-			s = -s
-		}
-		g(r.dst[k*r.n:][:r.n], r.x[k*r.stepX:][:r.n], s)
-	}
-}
-
-// scalarVector is an operation on one value of x for each row of y.
-func (r *rowPair) scalarVector(op compute.OpType, f func(dst, a, b []float32)) {
+// rowKernelsOf an operation; nil for operations without.
+func rowKernelsOf(op compute.OpType) rowKernels {
 	switch op {
-	case compute.OpTypeAdd, compute.OpTypeMul: // commute
-		r.x, r.y, r.stepX, r.stepY = r.y, r.x, r.stepY, r.stepX
-		r.vectorScalar(op, f)
-	default:
-		r.repeat(true, f)
+	case compute.OpTypeAdd:
+		return rowKernels{kernels.AddRows, kernels.AddRowScalars, kernels.AddRowScalars}
+	case compute.OpTypeSub:
+		return rowKernels{kernels.SubRows, kernels.SubRowScalars, spread(func(dst, x, s []float32) { kernels.Sub(dst, s, x) })}
+	case compute.OpTypeMul:
+		return rowKernels{kernels.MulRows, kernels.MulRowScalars, kernels.MulRowScalars}
+	case compute.OpTypeDiv:
+		return rowKernels{kernels.DivRows, kernels.DivRowScalars, spread(func(dst, x, s []float32) { kernels.Div(dst, s, x) })}
+	case compute.OpTypeMax:
+		return rowKernels{rowByRow(kernels.Max), spread(kernels.Max), spread(kernels.Max)}
+	case compute.OpTypeMin:
+		return rowKernels{rowByRow(kernels.Min), spread(kernels.Min), spread(kernels.Min)}
+	}
+	return rowKernels{}
+}
+
+func rowByRow(f func(dst, a, b []float32)) rowKernel {
+	return func(dst, a, b []float32, rows, n, strideA, strideB int) {
+		for r := range rows {
+			f(dst[r*n:][:n], a[r*strideA:][:n], b[r*strideB:][:n])
+		}
 	}
 }
 
-// repeat spreads one value per row, of x or of y, over a run and applies an
-// operation on runs.
-func (r *rowPair) repeat(left bool, f func(dst, a, b []float32)) {
-	var same [64]float32
-	for k := range r.rows {
-		dst, x, y := r.dst[k*r.n:][:r.n], r.x[k*r.stepX:], r.y[k*r.stepY:]
-		s := y[0]
-		if left {
-			s = x[0]
-		}
-		for i := range same[:min(len(same), r.n)] {
-			same[i] = s
-		}
-		for at := 0; at < r.n; at += len(same) {
-			n := min(len(same), r.n-at)
-			if left {
-				f(dst[at:at+n], same[:n], y[at:at+n])
-			} else {
-				f(dst[at:at+n], x[at:at+n], same[:n])
+// spread makes a kernel on rows and one value for each out of one on two slices.
+func spread(f func(dst, a, b []float32)) rowKernel {
+	return func(dst, x, s []float32, rows, n, strideX, strideS int) {
+		same := make([]float32, min(n, 256))
+		for r := range rows {
+			for i := range same {
+				same[i] = s[r*strideS]
+			}
+			for at := 0; at < n; at += len(same) {
+				k := min(len(same), n-at)
+				f(dst[r*n+at:][:k], x[r*strideX+at:][:k], same[:k])
 			}
 		}
 	}
-}
-
-// scalarKernel is the kernel of an operation on a slice and a value, or nil. Sub
-// adds the negative value, which is the same.
-func scalarKernel(op compute.OpType) func(dst, x []float32, s float32) {
-	switch op {
-	case compute.OpTypeAdd, compute.OpTypeSub:
-		return kernels.AddScalar
-	case compute.OpTypeMul:
-		return kernels.MulScalar
-	case compute.OpTypeDiv:
-		return kernels.DivScalar
-	}
-	return nil
-}
-
-// singleBinary is the kernel of an operation on two slices, or nil.
-func singleBinary(op compute.OpType) func(dst, a, b []float32) {
-	switch op {
-	case compute.OpTypeAdd:
-		return kernels.Add
-	case compute.OpTypeSub:
-		return kernels.Sub
-	case compute.OpTypeMul:
-		return kernels.Mul
-	case compute.OpTypeDiv:
-		return kernels.Div
-	case compute.OpTypeMax:
-		return kernels.Max
-	case compute.OpTypeMin:
-		return kernels.Min
-	}
-	return nil
 }
 
 // unary runs the functions of float32 that have vector kernels on those.
