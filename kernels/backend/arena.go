@@ -14,19 +14,11 @@ type worker struct {
 	strips map[*strip]*stripWorker
 }
 
-// maxIdle bounds the arenas an executable keeps between calls.
-const maxIdle = 2
-
 // arena returns memory for all slots, from an earlier call where one is idle.
 func (e *executable) arena() *arena {
-	e.mu.Lock()
-	if n := len(e.idle); n > 0 {
-		a := e.idle[n-1]
-		e.idle = e.idle[:n-1]
-		e.mu.Unlock()
+	if a, ok := e.idle.Get().(*arena); ok {
 		return a
 	}
-	e.mu.Unlock()
 	a := &arena{values: make([]buffer, len(e.nodes)), in: make([][]*buffer, len(e.nodes))}
 	memory := make([]any, len(e.slots))
 	for i, s := range e.slots {
@@ -48,17 +40,16 @@ func (e *executable) arena() *arena {
 	return a
 }
 
-// release keeps an arena for another call, without what belongs to the caller.
+// release keeps an arena for another call, without what belongs to the caller,
+// until the garbage collector finds it idle.
 func (e *executable) release(a *arena) {
 	for i, n := range e.nodes {
 		if n.parameter >= 0 || n.view || e.direct[i] {
 			a.values[i].flat = nil
 		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.ended && len(e.idle) < maxIdle {
-		e.idle = append(e.idle, a)
+	if !e.ended.Load() {
+		e.idle.Put(a)
 	}
 }
 

@@ -24,8 +24,8 @@
 //     attention is one strip forward and one backward. Strips never change results,
 //     for each operation does on its rows what it would do alone.
 //   - Memory of intermediate values is assigned to slots by lifetime, in place where
-//     that is safe, and kept for the next call. What a call returns is fresh memory
-//     that belongs to the caller.
+//     that is safe, and kept for the next call until the garbage collector takes
+//     it. What a call returns is fresh memory that belongs to the caller.
 //
 // Steps run one after the other. Each spreads its own work in pieces over at most
 // GOMAXPROCS goroutines, none of which waits for another, so that there is nothing

@@ -10,12 +10,9 @@ import (
 
 var _ compute.Executable = (*executable)(nil)
 
-// Finalize frees the memory kept between calls; calls fail from then on.
-func (e *executable) Finalize() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.idle, e.ended = nil, true
-}
+// Finalize makes calls fail from then on. The memory kept between calls is the
+// garbage collector's.
+func (e *executable) Finalize() { e.ended.Store(true) }
 
 // Inputs lists the parameters.
 func (e *executable) Inputs() ([]string, []shapes.Shape) {
@@ -105,14 +102,11 @@ func (e *executable) results(a *arena) []compute.Buffer {
 
 // checkInputs returns the memory of the inputs.
 func (e *executable) checkInputs(inputs []compute.Buffer, donate []bool) ([]any, error) {
-	e.mu.Lock()
-	ended := e.ended
-	e.mu.Unlock()
 	name, want := e.builder.name, e.builder.main.parameters
 	switch err := e.builder.backend.alive(); {
 	case err != nil:
 		return nil, err
-	case ended:
+	case e.ended.Load():
 		return nil, fmt.Errorf("backend: %q was finalized", name)
 	case len(inputs) != len(want):
 		return nil, fmt.Errorf("backend: %q got %d inputs; it has %d parameters", name, len(inputs), len(want))

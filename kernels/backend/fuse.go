@@ -17,6 +17,9 @@ type fuser struct {
 	group  []*strip // per node: its strip, or nil
 	visits []int    // per node: the last search that passed it
 	search int
+	// until is, per node, the last member of any strip that has a member up to the
+	// node and one behind it, or the node itself.
+	until []int
 }
 
 // maxMembers bounds the operations of a strip.
@@ -36,6 +39,7 @@ func (e *executable) fuse() []*strip {
 	}
 	f := &fuser{executable: e, group: make([]*strip, len(e.nodes)), visits: make([]int, len(e.nodes))}
 	for i, n := range e.nodes {
+		f.until = append(f.until, i)
 		if n.rows == nil || n.rows.aligned == nil {
 			continue
 		}
@@ -116,6 +120,10 @@ func (f *fuser) join(a, b *strip) bool {
 		for _, m := range both {
 			f.group[m] = joined
 		}
+		last := both[len(both)-1]
+		for i := both[0]; i < last; i++ {
+			f.until[i] = max(f.until[i], last)
+		}
 		return true
 	}
 	return false
@@ -151,7 +159,7 @@ func (f *fuser) leaves(a, b, joined *strip) bool {
 	first := joined.members[0]
 	var reaches func(i int) bool
 	reaches = func(i int) bool {
-		if f.visits[i] == f.search {
+		if f.visits[i] == f.search || f.before(i, first) {
 			return false
 		}
 		f.visits[i] = f.search
@@ -162,9 +170,6 @@ func (f *fuser) leaves(a, b, joined *strip) bool {
 			list = g.members
 		}
 		for _, m := range list {
-			if m < first {
-				continue
-			}
 			f.visits[m] = f.search
 			if slices.ContainsFunc(f.inputs[m], reaches) {
 				return true
@@ -181,6 +186,15 @@ func (f *fuser) leaves(a, b, joined *strip) bool {
 		}
 	}
 	return false
+}
+
+// before tells whether a node and all that it needs, strips as a whole, were
+// created before another node.
+func (f *fuser) before(i, first int) bool {
+	for i < first && f.until[i] > i {
+		i = f.until[i]
+	}
+	return i < first
 }
 
 // step is what runs at a time: a node, or a strip.

@@ -54,9 +54,9 @@ func (b builder2) must(v compute.Value, err error) compute.Value {
 }
 
 // compiled compiles a graph of the given outputs.
-func compiled(t *testing.T, build func(b builder2) []compute.Value) compute.Executable {
+func compiled(t *testing.T, on compute.Backend, build func(b builder2) []compute.Value) compute.Executable {
 	t.Helper()
-	builder := open(t, "tlq").Builder("graph")
+	builder := on.Builder("graph")
 	b := builder2{t, builder.Main()}
 	if err := b.f.Return(build(b), nil); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func compiled(t *testing.T, build func(b builder2) []compute.Value) compute.Exec
 func TestAttentionIsOneStrip(t *testing.T) {
 	const batch, heads, tokens, width = 4, 4, 64, 16
 	none := compute.DotGeneralConfig{}
-	e := compiled(t, func(b builder2) []compute.Value {
+	e := compiled(t, open(t, "tlq"), func(b builder2) []compute.Value {
 		f := b.f
 		shape := shapes.Make(dtypes.Float32, batch, tokens, heads, width)
 		q, k, v := b.must(f.Parameter("q", shape, nil)), b.must(f.Parameter("k", shape, nil)), b.must(f.Parameter("v", shape, nil))
@@ -93,7 +93,7 @@ func TestAttentionIsOneStrip(t *testing.T) {
 
 // A value that something else needs in between keeps operations apart.
 func TestFusingKeepsOrder(t *testing.T) {
-	e := compiled(t, func(b builder2) []compute.Value {
+	e := compiled(t, open(t, "tlq"), func(b builder2) []compute.Value {
 		f := b.f
 		x := b.must(f.Parameter("x", shapes.Make(dtypes.Float32, 64, 64), nil))
 		y := b.must(f.Exp(x))
@@ -103,5 +103,107 @@ func TestFusingKeepsOrder(t *testing.T) {
 	})
 	if got := backend.Strips(e); !slices.Equal(got, []int{3}) {
 		t.Errorf("strips of %v operations; want one of 3", got)
+	}
+}
+
+// Two strips that need each other's first halves stay apart, also where the way
+// from one to the other begins with a view.
+func TestFusingAvoidsCycles(t *testing.T) {
+	shape := shapes.Make(dtypes.Float32, 64, 4)
+	build := func(b builder2) []compute.Value {
+		f := b.f
+		row := func(v compute.Value) compute.Value { return b.must(f.BroadcastInDim(v, shape, []int{1})) }
+		x, y := b.must(f.Parameter("x", shape, nil)), b.must(f.Parameter("y", shape, nil))
+		p := b.must(f.Exp(x))
+		view := b.must(f.Reshape(p, 32, 8))
+		q := b.must(f.Exp(y))
+		w := b.must(f.Mul(p, row(b.must(f.ReduceSum(q, 0)))))
+		sums := b.must(f.Slice(b.must(f.ReduceSum(view, 0)), []int{0}, []int{4}, nil))
+		return []compute.Value{w, b.must(f.Add(q, row(sums)))}
+	}
+	values := make([]float32, 64*4)
+	for i := range values {
+		values[i] = float32(i%7) / 8
+	}
+	result := func() (list [][]float32) {
+		on := open(t, "tlq")
+		e := compiled(t, on, build)
+		in, err := on.BufferFromFlatData(0, values, shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := e.Execute([]compute.Buffer{in, in}, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range out {
+			flat := make([]float32, len(values))
+			if err := o.ToFlatData(flat); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, flat)
+		}
+		return list
+	}
+	fused := result()
+	backend.WithoutFusing(func() {
+		for i, want := range result() {
+			if !slices.Equal(fused[i], want) {
+				t.Errorf("output %d differs when fused", i)
+			}
+		}
+	})
+}
+
+// Results are the caller's, each its own, whatever they are: values, values
+// returned twice, views of them, inputs and constants.
+func TestEachOutputHasItsMemory(t *testing.T) {
+	on, shape := open(t, "tlq"), shapes.Make(dtypes.Float32, 6)
+	e := compiled(t, on, func(b builder2) []compute.Value {
+		f := b.f
+		x := b.must(f.Parameter("x", shape, nil))
+		y := b.must(f.Exp(b.must(f.Neg(x))))
+		c := b.must(f.Constant([]float32{1, 2, 3, 4, 5, 6}, 6))
+		view := b.must(f.Reshape(y, 2, 3))
+		return []compute.Value{y, view, y, x, x, c, b.must(f.Reshape(c, 3, 2)), b.must(f.Identity(view)), b.must(f.Add(y, x))}
+	})
+	in, err := on.BufferFromFlatData(0, []float32{1, 2, 3, 4, 5, 6}, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func() [][]float32 {
+		out, err := e.Execute([]compute.Buffer{in}, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list [][]float32
+		for _, o := range out {
+			data, err := o.Data()
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, data.([]float32))
+		}
+		return list
+	}
+	first := call()
+	want := make([][]float32, len(first))
+	for i, o := range first {
+		want[i] = slices.Clone(o)
+	}
+	for i, o := range first {
+		for k := range o {
+			o[k] = float32(100 + i)
+		}
+	}
+	for i, o := range first {
+		if o[0] != float32(100+i) {
+			t.Errorf("output %d shares its memory", i)
+		}
+	}
+	for i, o := range call() {
+		if !slices.Equal(o, want[i]) {
+			t.Errorf("output %d is %v the second time, %v the first", i, o, want[i])
+		}
 	}
 }

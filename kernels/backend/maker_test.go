@@ -88,7 +88,7 @@ func (m *maker) fitted(x *graph.Node, dims []int) *graph.Node {
 func (m *maker) step() {
 	kinds := []func() *graph.Node{
 		m.unary, m.unary, m.binary, m.binary, m.binary, m.reduce, m.reduce, m.reshape, m.transpose, m.broadcast,
-		m.slice, m.concatenate, m.gather, m.scatter, m.where, m.dot, m.dot, m.pad, m.convert, m.softmax,
+		m.slice, m.concatenate, m.gather, m.scatter, m.where, m.dot, m.dot, m.pad, m.convert, m.softmax, m.attention,
 	}
 	k := m.rng.IntN(len(kinds))
 	if y := kinds[k](); y != nil && y.Shape().Size() <= maxSize {
@@ -185,6 +185,39 @@ func (m *maker) softmax() *graph.Node {
 	peak := graph.StopGradient(graph.ReduceAndKeep(x, graph.ReduceMax, axis))
 	e := graph.Exp(graph.Sub(x, peak))
 	return graph.Div(e, graph.ReduceAndKeep(e, graph.ReduceSum, axis))
+}
+
+// cut makes an array of the given shape out of x's values, repeated where there
+// are too few.
+func (m *maker) cut(x *graph.Node, dims ...int) *graph.Node {
+	total := 1
+	for _, d := range dims {
+		total *= d
+	}
+	flat := graph.Reshape(x, x.Shape().Size())
+	for flat.Shape().Size() < total {
+		flat = graph.Concatenate([]*graph.Node{flat, graph.Neg(flat)}, 0)
+	}
+	return graph.Reshape(graph.Slice(flat, graph.AxisRange(0, total)), dims...)
+}
+
+// attention is enough batches of it to run as a strip, with heads in front of or
+// behind the tokens.
+func (m *maker) attention() *graph.Node {
+	b, h, t, s, d := 4+m.rng.IntN(4), 2+m.rng.IntN(2), 1+m.rng.IntN(7), 1+m.rng.IntN(9), 1+m.rng.IntN(5)
+	q, k, v := m.cut(m.pick(), b, t, h, d), m.cut(m.pick(), b, s, h, d), m.cut(m.pick(), b, s, h, d)
+	equation, value := "bthd,bshd->bhts", "bhts,bshd->bthd"
+	if m.rng.IntN(3) == 0 {
+		q, equation = graph.TransposeAllAxes(q, 0, 2, 1, 3), "bhtd,bshd->bhts"
+	}
+	if m.rng.IntN(3) == 0 {
+		value = "bhts,bshd->bhtd"
+	}
+	scores := graph.Einsum(equation, q, k)
+	if m.rng.IntN(2) == 0 {
+		scores = graph.Add(graph.MulScalar(scores, 0.5), graph.ExpandAxes(m.cut(m.pick(), b, t, s), 1))
+	}
+	return graph.Einsum(value, rowSoftmax(scores), v)
 }
 
 func (m *maker) reshape() *graph.Node {
@@ -337,11 +370,7 @@ func (m *maker) dot() *graph.Node {
 	if total > maxSize {
 		return nil
 	}
-	flat := graph.Reshape(y, y.Shape().Size())
-	for flat.Shape().Size() < total {
-		flat = graph.Concatenate([]*graph.Node{flat, graph.Neg(flat)}, 0)
-	}
-	w := graph.Reshape(graph.Slice(flat, graph.AxisRange(0, total)), dims...)
+	w := m.cut(y, dims...)
 	order := m.rng.Perm(len(dims)) // w's axis i becomes order[i]
 	to := make([]int, len(dims))
 	for i, a := range order {

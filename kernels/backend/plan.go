@@ -3,6 +3,7 @@ package backend
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gomlx/compute/dtypes"
 )
@@ -25,9 +26,8 @@ type executable struct {
 	// scratch is the memory that a worker needs for strips, in bytes.
 	scratch int
 
-	mu    sync.Mutex
-	idle  []*arena
-	ended bool
+	idle  sync.Pool // of *arena
+	ended atomic.Bool
 }
 
 type slotSize struct {
@@ -105,7 +105,7 @@ func (e *executable) plan() {
 	}
 	dying := make([][]int, len(e.steps))
 	for i, s := range last {
-		if s >= 0 && s < len(e.steps) {
+		if s >= 0 {
 			dying[s] = append(dying[s], i)
 		}
 	}
@@ -132,8 +132,8 @@ func (e *executable) plan() {
 	e.slots = p.slots
 }
 
-// lastUses is, per node, the last step that reads the memory it owns, beyond all
-// for outputs; inside marks those that no other step than their own reads.
+// lastUses is, per node, the last step that reads the memory it owns; inside marks
+// those that no other step than their own reads.
 func (e *executable) lastUses() (last []int, inside []bool) {
 	last, inside = slices.Repeat([]int{-1}, len(e.nodes)), slices.Repeat([]bool{true}, len(e.nodes))
 	own := slices.Clone(last)
@@ -146,9 +146,6 @@ func (e *executable) lastUses() (last []int, inside []bool) {
 				inside[r] = inside[r] && own[r] == k
 			}
 		}
-	}
-	for _, o := range e.outputs {
-		last[e.root(o)] = len(e.steps)
 	}
 	return last, inside
 }
