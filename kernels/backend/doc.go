@@ -28,8 +28,8 @@
 //     it. What a call returns is fresh memory that belongs to the caller.
 //
 // Steps run one after the other. Each spreads its own work in pieces over at most
-// GOMAXPROCS goroutines, none of which waits for another, so that there is nothing
-// to deadlock on. Where a piece begins and ends decides nothing: a row of a product
+// GOMAXPROCS goroutines: the caller's, and helpers that all calls share. Nobody
+// waits for a piece that has not begun, so that there is nothing to deadlock on. Where a piece begins and ends decides nothing: a row of a product
 // or a reduction has the same bits however many rows are computed with it.
 // Results are the same bytes for any GOMAXPROCS, in every run, on all machines
 // with the same instruction set; machines without AVX2 round products and

@@ -2,8 +2,8 @@ package backend
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // pieceSize is how many cheap values a goroutine should have to be worth waking.
@@ -30,31 +30,106 @@ func parallelWorkers(workers, n, grain int, f func(worker, from, to int)) {
 		}
 		return
 	}
-	var next atomic.Int64
-	var failure atomic.Pointer[any]
-	work := func(worker int) {
-		defer func() {
-			if r := recover(); r != nil {
-				failure.CompareAndSwap(nil, &r)
-				next.Store(int64(pieces))
-			}
-		}()
-		for {
-			p := int(next.Add(1)) - 1
-			if p >= pieces {
-				return
-			}
-			f(worker, p*grain, min(n, (p+1)*grain))
+	j := &job{f: f, n: n, grain: grain, pieces: int64(pieces), seats: int64(workers), finished: make(chan struct{})}
+	help(j, workers-1)
+	j.work(0)
+	j.wait()
+	if r := j.failure.Load(); r != nil {
+		panic(*r)
+	}
+}
+
+// job is work in pieces. The goroutine that brings it takes pieces like the
+// helpers that happen to be free, and waits only for pieces that others have
+// begun: nobody waits for somebody to begin.
+type job struct {
+	f        func(worker, from, to int)
+	n, grain int
+	pieces   int64
+	seats    int64 // goroutines that may take part
+	taken    atomic.Int64
+	next     atomic.Int64
+	done     atomic.Int64
+	finished chan struct{} // closed with the last piece
+	failure  atomic.Pointer[any]
+}
+
+// work takes pieces until there are none left.
+func (j *job) work(worker int) {
+	for {
+		p := j.next.Add(1) - 1
+		if p >= j.pieces {
+			return
+		}
+		if j.failure.Load() == nil {
+			j.piece(worker, int(p))
+		}
+		if j.done.Add(1) == j.pieces {
+			close(j.finished)
 		}
 	}
-	var group sync.WaitGroup
-	for w := range workers - 1 {
-		group.Go(func() { work(w + 1) })
+}
+
+func (j *job) piece(worker, p int) {
+	defer func() {
+		if r := recover(); r != nil {
+			j.failure.CompareAndSwap(nil, &r)
+		}
+	}()
+	j.f(worker, p*j.grain, min(j.n, (p+1)*j.grain))
+}
+
+// patience is how long a goroutine looks for work before it sleeps: between the
+// steps of a graph there is less than that, and waking one up takes longer.
+const patience = 20 * time.Microsecond
+
+// wait returns when all pieces are done.
+func (j *job) wait() {
+	watch(func() bool { return j.done.Load() == j.pieces })
+	<-j.finished
+}
+
+// watch looks at a condition for some time.
+func watch(holds func() bool) {
+	for start := time.Now(); !holds() && time.Since(start) < patience; {
+		runtime.Gosched()
 	}
-	work(0)
-	group.Wait()
-	if r := failure.Load(); r != nil {
-		panic(*r)
+}
+
+var (
+	// jobs are offered to helpers. What does not fit is done by who brings it.
+	jobs    = make(chan *job, 64)
+	helpers atomic.Int64
+)
+
+// help offers a job to a number of helpers, and starts those that don't exist yet;
+// they stay for other jobs.
+func help(j *job, count int) {
+	for {
+		n := helpers.Load()
+		if n >= int64(count) {
+			break
+		}
+		if helpers.CompareAndSwap(n, n+1) {
+			go helper()
+		}
+	}
+	for range count {
+		select {
+		case jobs <- j:
+		default:
+			return
+		}
+	}
+}
+
+func helper() {
+	for {
+		watch(func() bool { return len(jobs) > 0 })
+		j := <-jobs
+		if seat := j.taken.Add(1); seat < j.seats {
+			j.work(int(seat))
+		}
 	}
 }
 
