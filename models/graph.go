@@ -15,6 +15,16 @@ type node = graph.Node
 type ActQuant struct {
 	Key   string
 	Apply func(x *graph.Node) *graph.Node
+	// Only is the one site of a block whose input is quantized; empty: all.
+	Only Site
+}
+
+// on is what the input of a site passes through.
+func (q *ActQuant) on(s Site) *ActQuant {
+	if q == nil || q.Only != "" && q.Only != s {
+		return nil
+	}
+	return q
 }
 
 func (q *ActQuant) apply(x *node) *node {
@@ -28,15 +38,22 @@ func (q *ActQuant) key() string {
 	if q == nil {
 		return ""
 	}
+	if q.Only != "" {
+		return q.Key + "@" + string(q.Only)
+	}
 	return q.Key
 }
 
-// linearNode is a linear layer's weights inside a graph.
-type linearNode struct{ w, b *node }
+// linearNode is a linear layer's weights inside a graph. Tokens that marked, [B, T],
+// names pass through other instead of w; nil: none.
+type linearNode struct{ w, b, other, marked *node }
 
 // apply computes x·Wᵀ + b over the last axis of x.
 func (l linearNode) apply(x *node) *node {
 	y := graph.DotGeneral(x, []int{x.Rank() - 1}, nil, l.w, []int{1}, nil)
+	if l.marked != nil {
+		y = graph.Where(l.marked, graph.DotGeneral(x, []int{x.Rank() - 1}, nil, l.other, []int{1}, nil), y)
+	}
 	if l.b == nil {
 		return y
 	}
@@ -120,17 +137,17 @@ type blockTaps struct {
 func (l layerNode) block(t *TextConfig, g geometry, x *node, aq *ActQuant, bumpO *node) (*node, blockTaps) {
 	taps := blockTaps{inputs: map[Site]*node{}}
 	taps.inputs[QKV] = l.inputNorm.rms(x, t.Eps)
-	q, k, v := l.project(t, g, aq.apply(taps.inputs[QKV]))
+	q, k, v := l.project(t, g, aq.on(QKV).apply(taps.inputs[QKV]))
 	taps.keys, taps.values = k, v
 	taps.inputs[O] = groupedAttention(q, k, v, g.mask)
-	taps.oOut = l.o.apply(aq.apply(taps.inputs[O]))
+	taps.oOut = l.o.apply(aq.on(O).apply(taps.inputs[O]))
 	if bumpO != nil {
 		taps.oOut = graph.Add(taps.oOut, bumpO)
 	}
 	h := graph.Add(x, taps.oOut)
 	taps.inputs[GateUp] = l.postNorm.rms(h, t.Eps)
-	taps.inputs[Down] = l.gated(aq.apply(taps.inputs[GateUp]))
-	taps.downOut = l.down.apply(aq.apply(taps.inputs[Down]))
+	taps.inputs[Down] = l.gated(aq.on(GateUp).apply(taps.inputs[GateUp]))
+	taps.downOut = l.down.apply(aq.on(Down).apply(taps.inputs[Down]))
 	return graph.Add(h, taps.downOut), taps
 }
 
