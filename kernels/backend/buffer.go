@@ -87,6 +87,24 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 	return out, nil
 }
 
+// AliasFlatData makes a buffer of the slice flat itself, which must have shape's
+// type and length: nothing is copied, and computations read whatever it holds while they
+// run. It is an addition to GoMLX's interface for inputs that are large and live
+// elsewhere, such as weights.
+func (b *Backend) AliasFlatData(flat any, shape shapes.Shape) (compute.Buffer, error) {
+	if err := b.alive(); err != nil {
+		return nil, err
+	}
+	if err := checkShape(shape); err != nil {
+		return nil, fmt.Errorf("backend: buffer: %w", err)
+	}
+	src, want := reflect.ValueOf(flat), reflect.TypeOf(allocate(shape.DType, 0))
+	if src.Kind() != reflect.Slice || src.Type() != want || src.Len() != shape.Size() {
+		return nil, fmt.Errorf("backend: %s does not fit shape %s; expected %s of length %d", describe(flat), shape, want, shape.Size())
+	}
+	return &buffer{backend: b, shape: shape.Clone(), flat: flat}, nil
+}
+
 // HasSharedBuffers is true: buffers are plain memory.
 func (b *Backend) HasSharedBuffers() bool { return true }
 

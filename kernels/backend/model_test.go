@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -25,6 +24,9 @@ type modelSize struct {
 // zoo is the shape of a training step of the smallest models of the zoo.
 var zoo = modelSize{pictures: 8, patches: 256, tokens: 144, scored: 24, visionLayers: 3, layers: 8, width: 64, heads: 4, groups: 2, hidden: 128, vocab: 1024}
 
+// mini is the shape of a training step of a model of 5 million parameters.
+var mini = modelSize{pictures: 8, patches: 256, tokens: 144, scored: 24, visionLayers: 3, layers: 11, width: 192, heads: 6, groups: 3, hidden: 384, vocab: 1280}
+
 // small has every part of zoo.
 var small = modelSize{pictures: 3, patches: 64, tokens: 40, scored: 5, visionLayers: 1, layers: 2, width: 64, heads: 4, groups: 2, hidden: 128, vocab: 256}
 
@@ -43,7 +45,7 @@ func (p *parameters) take() *graph.Node {
 
 // shapesOf lists the shapes of the weights in the order of loss.
 func (s modelSize) shapesOf() [][]int {
-	w, kv := s.width, s.width/s.groups
+	w, kv := s.width, s.width*s.groups/s.heads
 	list := [][]int{{s.vocab, w}, {w, patchWidth}}
 	for range s.visionLayers {
 		list = append(list, []int{w}, []int{w}, []int{w, w}, []int{w}, []int{w, w}, []int{w, w}, []int{w, w}, []int{w}, []int{w}, []int{s.hidden, w}, []int{w, s.hidden})
@@ -53,6 +55,32 @@ func (s modelSize) shapesOf() [][]int {
 		list = append(list, []int{w}, []int{w, w}, []int{w}, []int{kv, w}, []int{kv, w}, []int{w, w}, []int{w}, []int{s.hidden, w}, []int{s.hidden, w}, []int{w, s.hidden})
 	}
 	return append(list, []int{w})
+}
+
+// parameterCount is the number of weights.
+func (s modelSize) parameterCount() int {
+	n := 0
+	for _, dims := range s.shapesOf() {
+		k := 1
+		for _, d := range dims {
+			k *= d
+		}
+		n += k
+	}
+	return n
+}
+
+// flops of a step's products: those that the model's equations have, not what
+// turns heads to their positions; each once forward and twice backward, but
+// nothing asks for the gradient of the patches.
+func (s modelSize) flops() float64 {
+	w, hidden, kv := float64(s.width), float64(s.hidden), float64(s.width*s.groups/s.heads)
+	patches, tokens := float64(s.pictures*s.patches), float64(s.pictures*s.tokens)
+	vision := float64(s.visionLayers) * patches * (8*w*w + 4*w*hidden + 4*float64(s.patches)*w)
+	merger := patches / 4 * 8 * w * w
+	decoder := float64(s.layers) * tokens * (4*w*w + 4*w*kv + 6*w*hidden + 4*float64(s.tokens)*w)
+	head := 2 * float64(s.pictures*s.scored*s.vocab) * w
+	return 3*(vision+merger+decoder+head) + 2*2*patches*patchWidth*w
 }
 
 // arguments draws weights and a batch.
@@ -225,30 +253,30 @@ func TestModelGradients(t *testing.T) {
 	}
 }
 
-// BenchmarkTrainingStep is the loss and all gradients of a model of the zoo's
-// smallest size on 8 pictures: what a training step costs, apart from the
-// optimizer.
+// BenchmarkTrainingStep is the loss and all gradients of models of the zoo's
+// smallest size and of 5 million parameters, on 8 pictures: what a training step
+// costs, apart from the optimizer. The rate is that of the model's products.
 func BenchmarkTrainingStep(b *testing.B) {
-	args := zoo.arguments(1)
-	exec := zoo.exec(b, open(b, "tlq"))
-	step := func() {
-		out, err := exec.Call(args...)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, o := range out {
-			if err := o.FinalizeAll(); err != nil {
-				b.Fatal(err)
-			}
-		}
+	for _, m := range []struct {
+		name string
+		size modelSize
+	}{{"nano", zoo}, {"mini", mini}} {
+		b.Run(m.name, func(b *testing.B) {
+			benchmarkGraph(b, open(b, "tlq"), m.size.step, m.size.arguments(1), m.size.flops())
+			b.ReportMetric(float64(m.size.parameterCount()), "parameters")
+		})
 	}
-	step() // compiles
-	b.ReportAllocs()
-	fastest := time.Hour
-	for b.Loop() {
-		from := time.Now()
-		step()
-		fastest = min(fastest, time.Since(from))
+}
+
+// BenchmarkProduct is what a training step's rate is compared with: a plain
+// product on all processors.
+func BenchmarkProduct(b *testing.B) {
+	const n = 1024
+	x := make([]float32, n*n)
+	for i := range x {
+		x[i] = float32(i%13) - 6
 	}
-	b.ReportMetric(fastest.Seconds()*1e3, "ms/fastest") // on a machine that others use too
+	benchmarkGraph(b, open(b, "tlq"), func(in []*graph.Node) []*graph.Node {
+		return []*graph.Node{graph.Dot(in[0], in[1]).Product()}
+	}, []any{tensors.FromFlatDataAndDimensions(x, n, n), tensors.FromFlatDataAndDimensions(x, n, n)}, 2*n*n*n)
 }
