@@ -26,7 +26,7 @@
 // Questions about one picture, table or concept are not independent, so
 // intervals come from a bootstrap that draws whole clusters ([Bootstrap]),
 // and over calibration seeds as well where there are several
-// ([BootstrapCrossed]). Changed answers get McNemar's exact test ([McNemar]),
+// ([BootstrapCrossed], [SeedInterval]); other statistics than means go through [BootstrapOf]. Changed answers get McNemar's exact test ([McNemar]),
 // families of comparisons Holm's correction ([Holm]). [Decide] turns an
 // interval into one of three words: shown, refuted, or undecidable at this n,
 // with the n that it would take.
