@@ -3,11 +3,13 @@ package models
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	_ "github.com/gomlx/compute/gobackend" // GoMLX's own backend, registered as "go"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	_ "github.com/tlqlab/tlqlab/kernels/backend" // ours, registered as "tlq"
@@ -80,8 +82,14 @@ func (r *Runner) call(kind string, build func(in []*node) []*node, args ...*tens
 	if err != nil {
 		return nil, fmt.Errorf("models: graph %s: %w", kind, err)
 	}
+	_, own := r.backend.(aliaser)
 	for _, t := range results {
-		flat, err := tensors.CopyFlatData[float32](t)
+		var flat []float32
+		err := tensors.ConstFlatData(t, func(v []float32) {
+			if flat = v; !own {
+				flat = slices.Clone(v)
+			}
+		})
 		if err != nil {
 			return nil, fmt.Errorf("models: graph %s: %w", kind, err)
 		}
@@ -108,8 +116,24 @@ func (c *execCache) get(b compute.Backend, kind string, build func(in []*node) [
 	return e, nil
 }
 
-// array wraps a slice as a tensor of the given shape.
+// aliaser is a backend whose inputs can be slices of the caller's, and whose
+// results are the garbage collector's: our own.
+type aliaser interface {
+	AliasFlatData(flat any, shape shapes.Shape) (compute.Buffer, error)
+}
+
+// array wraps a slice as a tensor of the given shape: the slice itself where the
+// backend allows it, so that it must not change while a graph runs, else a copy.
 func array(data []float32, dims ...int) *tensors.Tensor {
+	if b, err := sharedBackend(); err == nil {
+		if own, ok := b.(aliaser); ok {
+			if buffer, err := own.AliasFlatData(data, shapes.Make(float32Type, dims...)); err == nil {
+				if t, err := tensors.FromBuffer(buffer); err == nil {
+					return t
+				}
+			}
+		}
+	}
 	return tensors.FromFlatDataAndDimensions(data, dims...)
 }
 
