@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
 )
 
 // SolveOptions are the settings of [SolveColumns].
@@ -355,23 +353,3 @@ func addScaled(y []float64, a float64, x []float64) {
 
 // eachRow runs f for every row.
 func (s *solver) eachRow(f func(r int)) { split(s.rows, f) }
-
-// split runs f for 0 … n−1 on several threads.
-func split(n int, f func(i int)) {
-	threads := min(runtime.GOMAXPROCS(0), n)
-	if threads <= 1 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var group sync.WaitGroup
-	for t := range threads {
-		group.Go(func() {
-			for i := t; i < n; i += threads {
-				f(i)
-			}
-		})
-	}
-	group.Wait()
-}
