@@ -111,21 +111,26 @@ func SoftmaxRows(dst, x []float32, rows, cols int) {
 }
 
 func softmaxRow(dst, x []float32) {
-	m := maxOf(x)
-	if useAVX2 {
-		sum := expShiftSumAVX2(&dst[0], &x[0], len(dst), m)
-		divScalarAVX2(&dst[0], &dst[0], len(dst), float32(sum))
-		return
+	sum := ExpShiftSum(dst, x, maxOf(x))
+	DivScalar(dst, dst, float32(sum))
+}
+
+// ExpShiftSum stores e^(x − shift) and returns the sum of what it stores, in double
+// precision: what a softmax needs besides a division. dst may be x. Values of −Inf
+// become 0 and leave the sum as it is, so that more of them change nothing.
+func ExpShiftSum(dst, x []float32, shift float32) (sum float64) {
+	if checkLengths("ExpShiftSum", dst, x, x); len(dst) == 0 {
+		return 0
 	}
-	var sum float64
+	if useAVX2 {
+		return expShiftSumAVX2(&dst[0], &x[0], len(dst), shift)
+	}
 	for i, v := range x {
-		e := math.Exp(float64(v - m))
+		e := math.Exp(float64(v - shift))
 		dst[i] = float32(e)
 		sum += e
 	}
-	for i, v := range dst {
-		dst[i] = v / float32(sum)
-	}
+	return sum
 }
 
 // checkRows panics unless x is [rows, cols] and the destination has its length.
