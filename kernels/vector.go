@@ -203,11 +203,7 @@ func SumFloat64(x []float32) float64 {
 	for i, v := range x {
 		s[i%16] += float64(v)
 	}
-	var t [4]float64
-	for i := range t {
-		t[i] = (s[i] + s[4+i]) + (s[8+i] + s[12+i])
-	}
-	return (t[0] + t[2]) + (t[1] + t[3])
+	return sumTree(&s)
 }
 
 // checkLengths panics unless the destination and both arguments have one length.

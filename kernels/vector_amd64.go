@@ -44,6 +44,12 @@ func expAVX2(dst, x *float32, n int)
 func sigmoidAVX2(dst, x *float32, n int)
 
 //go:noescape
+func siluAVX2(dst, x *float32, n int)
+
+//go:noescape
+func geluAVX2(dst, x *float32, n int)
+
+//go:noescape
 func tanhAVX2(dst, x *float32, n int)
 
 //go:noescape
@@ -93,7 +99,8 @@ var tanhTable = lanes(
 )
 
 // erfTable is for erf x = x + x·P(x²) below 1 and 1 − exp(Q(x)) from there to 4,
-// where erf rounds to 1: minimax fits of absolute error 1.2e-9 and 1e-9.
+// where erf rounds to 1: minimax fits of absolute error 1.2e-9 and 1e-9. The last
+// entry is 1/√2, for Gelu.
 //
 //lint:ignore U1000 read by the assembly
 var erfTable = lanes(
@@ -101,11 +108,12 @@ var erfTable = lanes(
 	7.88912293501e-5, -0.000802084221505, 0.00518953567371, -0.0268544442952, 0.112836003304, -0.376126259565, 0.128379166126,
 	4,
 	0.00018557398289, -0.00293960701674, 0.0218053180724, -0.103037364781, -0.638225674629, -1.12704002857, -0.000353719398845,
+	sqrtHalf,
 )
 
 // lanes repeats each constant for the eight lanes of a register.
-func lanes(values ...float32) [16][8]float32 {
-	var t [16][8]float32
+func lanes(values ...float32) [17][8]float32 {
+	var t [17][8]float32
 	for i, v := range values {
 		for j := range t[i] {
 			t[i][j] = v

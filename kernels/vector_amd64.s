@@ -245,6 +245,24 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	EXPSETUP
 	UNARY(OPSIGMOID)
 
+#define OPSILU \
+	VMOVUPS   Y0, Y5         \
+	VORPS     416(R8), Y0, Y0 \
+	EXP                      \
+	VMOVUPS   288(R8), Y4    \
+	VADDPS    Y4, Y0, Y3     \
+	VBLENDVPS Y5, Y0, Y4, Y4 \
+	VDIVPS    Y3, Y4, Y0     \
+	VMULPS    Y5, Y0, Y0
+
+// func siluAVX2(dst, x *float32, n int)
+TEXT ·siluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	EXPSETUP
+	UNARY(OPSILU)
+
 // R10 = ·tanhTable: the limit of the polynomial, then its coefficients, highest first.
 #define OPTANH \
 	VMOVUPS     Y0, Y5          \
@@ -317,6 +335,24 @@ TEXT ·erfAVX2(SB), NOSPLIT, $0-24
 	EXPSETUP
 	LEAQ ·erfTable(SB), R10
 	UNARY(OPERF)
+
+// 512(R10) holds 1/√2; 256(R8) is 1/2.
+#define OPGELU \
+	VMOVUPS Y0, Y8          \
+	VMULPS  512(R10), Y0, Y0 \
+	OPERF                   \
+	VADDPS  288(R8), Y0, Y0 \
+	VMULPS  256(R8), Y8, Y8 \
+	VMULPS  Y8, Y0, Y0
+
+// func geluAVX2(dst, x *float32, n int)
+TEXT ·geluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	EXPSETUP
+	LEAQ ·erfTable(SB), R10
+	UNARY(OPGELU)
 
 // ADD8 adds the eight elements of Y0 to the float64 sums in lo and hi.
 #define ADD8(lo, hi) \

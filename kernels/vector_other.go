@@ -30,6 +30,10 @@ func expAVX2(dst, x *float32, n int) { panic(noAVX2) }
 
 func sigmoidAVX2(dst, x *float32, n int) { panic(noAVX2) }
 
+func siluAVX2(dst, x *float32, n int) { panic(noAVX2) }
+
+func geluAVX2(dst, x *float32, n int) { panic(noAVX2) }
+
 func tanhAVX2(dst, x *float32, n int) { panic(noAVX2) }
 
 func erfAVX2(dst, x *float32, n int) { panic(noAVX2) }
