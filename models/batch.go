@@ -17,7 +17,8 @@ type Batch struct {
 	// X is the residual stream at the first block's input, [B, T, C].
 	X []float32
 
-	cos, sin, mask *tensors.Tensor // [B, T, D], [B, T, D], [B, T, T]
+	text           *TextConfig
+	cos, sin, mask *tensors.Tensor // [B, T, D], [B, T, D], [B, T, T]; nil: made by every call
 }
 
 // bucketStep is the granularity of padded lengths. A sequence's bucket follows
@@ -33,13 +34,47 @@ const maxMicroBatch = 8
 // tokensPerBatch bounds B·T, so that long sequences run one at a time.
 const tokensPerBatch = 2048
 
-// plan cuts sequences, in their order, into groups of one bucket each whose
-// sizes are powers of two, so that few shapes are compiled.
-func plan(seqs []*Sequence) [][]int {
+// Packing says how sequences are cut into micro-batches and where these live. The
+// zero value suits what fits into memory many times over. No packing changes a bit of
+// a sequence's numbers.
+type Packing struct {
+	// Size is the largest number of sequences of a batch; 0: 8.
+	Size int
+	// Window is how many sequences, in their order, are grouped by length at a time,
+	// so that a reader of the batches in order meets the sequences nearly in order;
+	// 0: all.
+	Window int
+	// Floats gives memory for a batch's X, zeroed; nil: the heap.
+	Floats func(n int) ([]float32, error)
+	// Lean leaves rotary tables and masks, B·T·(T + 2·D) floats, to every call
+	// instead of keeping them with the batch.
+	Lean bool
+}
+
+// plan cuts sequences into groups.
+func (p Packing) plan(seqs []*Sequence) [][]int {
+	window := p.Window
+	if window < 1 {
+		window = max(1, len(seqs))
+	}
+	var groups [][]int
+	for start := 0; start < len(seqs); start += window {
+		groups = append(groups, p.group(seqs, start, min(start+window, len(seqs)))...)
+	}
+	return groups
+}
+
+// group cuts the sequences from, …, to−1, in their order, into groups of one
+// bucket each whose sizes are powers of two, so that few shapes are compiled.
+func (p Packing) group(seqs []*Sequence, from, to int) [][]int {
+	most := p.Size
+	if most < 1 {
+		most = maxMicroBatch
+	}
 	var order []int // buckets in order of appearance
 	byBucket := map[int][]int{}
-	for i, s := range seqs {
-		t := Bucket(s.Len())
+	for i := from; i < to; i++ {
+		t := Bucket(seqs[i].Len())
 		if _, seen := byBucket[t]; !seen {
 			order = append(order, t)
 		}
@@ -50,7 +85,7 @@ func plan(seqs []*Sequence) [][]int {
 		rest := byBucket[t]
 		for len(rest) > 0 {
 			n := 1
-			for 2*n <= min(len(rest), maxMicroBatch) && 2*n*t <= tokensPerBatch {
+			for 2*n <= min(len(rest), most) && 2*n*t <= tokensPerBatch {
 				n *= 2
 			}
 			groups = append(groups, rest[:n])
@@ -63,14 +98,22 @@ func plan(seqs []*Sequence) [][]int {
 // NewBatches packs embedded sequences into micro-batches. x holds the input rows
 // of each sequence, [len, C].
 func (m *Model) NewBatches(seqs []*Sequence, x [][]float32) ([]*Batch, error) {
+	return m.Pack(seqs, x, Packing{})
+}
+
+// Pack packs embedded sequences into micro-batches as p says. x holds the input rows
+// of each sequence, [len, C].
+func (m *Model) Pack(seqs []*Sequence, x [][]float32, p Packing) ([]*Batch, error) {
 	if len(seqs) != len(x) {
 		return nil, fmt.Errorf("models: %d sequences but %d embeddings", len(seqs), len(x))
 	}
 	c := m.Config.Text.Hidden
 	var batches []*Batch
-	for _, group := range plan(seqs) {
+	for _, group := range p.plan(seqs) {
 		b := &Batch{B: len(group), T: Bucket(seqs[group[0]].Len()), Index: group}
-		b.X = make([]float32, b.B*b.T*c)
+		if err := b.allocate(b.B*b.T*c, p.Floats); err != nil {
+			return nil, err
+		}
 		for row, i := range group {
 			s := seqs[i]
 			if len(x[i]) != s.Len()*c {
@@ -79,14 +122,30 @@ func (m *Model) NewBatches(seqs []*Sequence, x [][]float32) ([]*Batch, error) {
 			b.Seqs = append(b.Seqs, s)
 			copy(b.X[row*b.T*c:], x[i])
 		}
-		b.setGeometry(&m.Config.Text)
+		b.text = &m.Config.Text
+		if !p.Lean {
+			b.setGeometry(b.text)
+		}
 		batches = append(batches, b)
 	}
 	return batches, nil
 }
 
-// setGeometry fills the rotary tables and the mask.
-func (b *Batch) setGeometry(t *TextConfig) {
+// allocate makes room for the batch's X.
+func (b *Batch) allocate(n int, floats func(n int) ([]float32, error)) (err error) {
+	if floats == nil {
+		b.X = make([]float32, n)
+		return nil
+	}
+	b.X, err = floats(n)
+	return err
+}
+
+// setGeometry fills the rotary tables and the mask and keeps them.
+func (b *Batch) setGeometry(t *TextConfig) { b.cos, b.sin, b.mask = b.geometry(t) }
+
+// geometry makes the rotary tables and the mask.
+func (b *Batch) geometry(t *TextConfig) (cosines, sines, masks *tensors.Tensor) {
 	d := t.HeadDim
 	cos, sin := make([]float32, b.B*b.T*d), make([]float32, b.B*b.T*d)
 	mask := make([]float32, b.B*b.T*b.T)
@@ -94,9 +153,7 @@ func (b *Batch) setGeometry(t *TextConfig) {
 		textRotary(t, s.Positions, cos[row*b.T*d:], sin[row*b.T*d:])
 		fillMask(s, b.T, mask[row*b.T*b.T:])
 	}
-	b.cos = tensors.FromFlatDataAndDimensions(cos, b.B, b.T, d)
-	b.sin = tensors.FromFlatDataAndDimensions(sin, b.B, b.T, d)
-	b.mask = tensors.FromFlatDataAndDimensions(mask, b.B, b.T, b.T)
+	return array(cos, b.B, b.T, d), array(sin, b.B, b.T, d), array(mask, b.B, b.T, b.T)
 }
 
 // fillMask writes the additive mask [t, t] of a sequence. Padding looks at

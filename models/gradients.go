@@ -29,7 +29,11 @@ func (r *Runner) Gradients(b *Batch, visit func(layer int, o, down []float32) er
 		}
 		inputs = append(inputs, res.Y)
 	}
-	dy, err := r.lossGradient(b, inputs[len(inputs)-1])
+	head, err := r.Head()
+	if err != nil {
+		return err
+	}
+	dy, err := r.LossGradient(b, inputs[len(inputs)-1], head)
 	if err != nil {
 		return err
 	}
@@ -38,7 +42,7 @@ func (r *Runner) Gradients(b *Batch, visit func(layer int, o, down []float32) er
 		if err != nil {
 			return err
 		}
-		dx, dO, err := r.blockGradient(b, inputs[i], dy, l)
+		dx, dO, err := r.BlockGradient(b, inputs[i], dy, l)
 		if err != nil {
 			return err
 		}
@@ -51,13 +55,10 @@ func (r *Runner) Gradients(b *Batch, visit func(layer int, o, down []float32) er
 	return nil
 }
 
-// lossGradient is dL/dx at the residual stream behind the last block.
-func (r *Runner) lossGradient(b *Batch, x []float32) ([]float32, error) {
+// LossGradient is dL/dx at the residual stream x [B, T, C] behind the last block: L
+// is as [Runner.Gradients] describes it.
+func (r *Runner) LossGradient(b *Batch, x []float32, h *Head) ([]float32, error) {
 	t := &r.Model.Config.Text
-	weights, err := r.headArgs()
-	if err != nil {
-		return nil, err
-	}
 	rows, targets, share := b.scoredRows()
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("models: gradients need answers; none of the %d sequences scores a token", len(b.Seqs))
@@ -68,7 +69,7 @@ func (r *Runner) lossGradient(b *Batch, x []float32) ([]float32, error) {
 		tensors.FromFlatDataAndDimensions(rows, len(rows)),
 		tensors.FromFlatDataAndDimensions(targets, len(rows)),
 		array(share, len(rows)),
-	}, weights...)
+	}, h.args...)
 	out, err := r.call("loss-gradient", func(in []*node) []*node {
 		h := headNode{norm: normNode{gain: in[4]}, head: linearNode{w: in[5]}}
 		loss := graph.ReduceAllSum(graph.Mul(crossEntropy(h.logits(t, in[0], in[1]), in[2]), in[3]))
@@ -80,10 +81,11 @@ func (r *Runner) lossGradient(b *Batch, x []float32) ([]float32, error) {
 	return out[0], nil
 }
 
-// blockGradient pulls dy back through a block: dL/dx and the gradient at the
-// output of o_proj. It differentiates Σ y·dy, whose gradient is the wanted
+// BlockGradient pulls dy, the gradient behind a block whose input is x, both [B, T, C],
+// back through the block: dL/dx and the gradient at the output of o_proj; that at the
+// output of down_proj is dy itself. It differentiates Σ y·dy, whose gradient is the wanted
 // product, with respect to x and to a zero added to o_proj's output.
-func (r *Runner) blockGradient(b *Batch, x, dy []float32, l *Layer) (dx, dO []float32, err error) {
+func (r *Runner) BlockGradient(b *Batch, x, dy []float32, l *Layer) (dx, dO []float32, err error) {
 	t := &r.Model.Config.Text
 	zero := make([]float32, len(x))
 	args := append(b.geometryArgs(

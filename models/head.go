@@ -59,14 +59,27 @@ func crossEntropy(logits, targets *node) *node {
 	return graph.Neg(graph.ReduceSum(graph.Mul(logSoftmax(logits), pick), -1))
 }
 
-// headArgs are the weights of headNode.
-func (r *Runner) headArgs() ([]*tensors.Tensor, error) {
+// Head is the final norm and the output projection in memory: 4·vocab·C bytes, so
+// that a caller decides how long they stay.
+type Head struct{ args []*tensors.Tensor }
+
+// Head reads the final norm and the output projection.
+func (r *Runner) Head() (*Head, error) {
 	norm, head, err := r.Model.ends()
 	if err != nil {
 		return nil, err
 	}
 	t := &r.Model.Config.Text
-	return []*tensors.Tensor{array(norm, t.Hidden), array(head, t.Vocab, t.Hidden)}, nil
+	return &Head{[]*tensors.Tensor{array(norm, t.Hidden), array(head, t.Vocab, t.Hidden)}}, nil
+}
+
+// headArgs are the weights of headNode.
+func (r *Runner) headArgs() ([]*tensors.Tensor, error) {
+	h, err := r.Head()
+	if err != nil {
+		return nil, err
+	}
+	return h.args, nil
 }
 
 // Logits maps the residual stream x [B, T, C] behind the last block to the

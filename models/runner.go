@@ -70,7 +70,7 @@ func (r *Runner) With(m *Model) *Runner {
 // call runs the graph of the given kind, building it on first use, and returns
 // the outputs as float32 slices.
 func (r *Runner) call(kind string, build func(in []*node) []*node, args ...*tensors.Tensor) (out [][]float32, err error) {
-	exec, err := r.execs.get(r.backend, kind, build)
+	exec, err := r.execs.get(r.backend, r.Model.Config.Text.Online.key()+kind, build)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,11 @@ func takeGeometry(in []*node) (geometry, nodeQueue) {
 }
 
 func (b *Batch) geometryArgs(more ...*tensors.Tensor) []*tensors.Tensor {
-	return append([]*tensors.Tensor{b.cos, b.sin, b.mask}, more...)
+	cos, sin, mask := b.cos, b.sin, b.mask
+	if cos == nil {
+		cos, sin, mask = b.geometry(b.text)
+	}
+	return append([]*tensors.Tensor{cos, sin, mask}, more...)
 }
 
 // BlockOptions says what a pass through a block quantizes and returns.
@@ -206,6 +210,24 @@ func (r *Runner) Block(b *Batch, x []float32, l *Layer, o BlockOptions) (*BlockR
 		res.OOut, res.Down = out[len(out)-2], out[len(out)-1]
 	}
 	return res, nil
+}
+
+// Input runs one decoder block on x [B, T, C] up to site s and returns what the
+// site's linears read there, before quantization, [B, T, In]: the bits of
+// [BlockResult].Inputs, without the work behind the site.
+func (r *Runner) Input(b *Batch, s Site, x []float32, l *Layer, aq *ActQuant) ([]float32, error) {
+	t := &r.Model.Config.Text
+	args := append(b.geometryArgs(array(x, b.B, b.T, t.Hidden)), paramArrays(l.Params())...)
+	out, err := r.call(fmt.Sprintf("input/%s/%s", s, aq.key()), func(in []*node) []*node {
+		g, q := takeGeometry(in)
+		x := q.next()
+		_, taps := q.layer(t).block(t, g, x, aq, nil)
+		return []*node{taps.inputs[s]}
+	}, args...)
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
 }
 
 // siteWidth is the input width of a site.
