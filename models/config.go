@@ -38,7 +38,9 @@ type TextConfig struct {
 	OutBias      bool   `json:"out_bias,omitempty"` // of o_proj
 	MLPBias      bool   `json:"mlp_bias,omitempty"` // of gate_proj, up_proj and down_proj
 	TiedHead     bool   `json:"tied_head"`
-	MaxPositions int    `json:"max_positions"`
+	// Online are transforms of activations that belong to the weights.
+	Online       OnlineHadamard `json:"online_hadamard,omitzero"`
+	MaxPositions int            `json:"max_positions"`
 }
 
 // VisionConfig describes the vision tower and the merger or projector behind it.
@@ -136,10 +138,9 @@ func ParseConfig(data []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.has("quantization_config") {
-		f.fail("quantization_config", "packed checkpoints are not read; expected F32, F16 or BF16 weights")
-	}
+	online := parseOnline(f)
 	c := a.parse(f)
+	c.Text.Online = online
 	if *f.err != nil {
 		return nil, *f.err
 	}
@@ -148,7 +149,11 @@ func ParseConfig(data []byte) (*Config, error) {
 
 // HubJSON renders c as config.json of its family.
 func (c *Config) HubJSON() ([]byte, error) {
-	return json.MarshalIndent(c.arch().hubJSON(c), "", "  ")
+	m := c.arch().hubJSON(c)
+	if c.Text.Online != (OnlineHadamard{}) {
+		m["quantization_config"] = c.Text.Online.hubJSON()
+	}
+	return json.MarshalIndent(m, "", "  ")
 }
 
 // size is a field with its bounds.

@@ -160,7 +160,7 @@ func decode(t *TextConfig, in []*node, aq *ActQuant) []*node {
 	here := graph.Equal(graph.Iota(x.Graph(), shapes.Make(dtypes.Int32, keys.Shape().Dimensions...), 1), place)
 	keys = graph.Where(here, graph.BroadcastToShape(k, keys.Shape()), keys)
 	values = graph.Where(here, graph.BroadcastToShape(v, values.Shape()), values)
-	h := graph.Add(x, l.o.apply(aq.apply(groupedAttention(query, keys, values, g.mask))))
+	h := graph.Add(x, l.o.apply(aq.apply(l.online.mixHeads(t, groupedAttention(query, keys, values, g.mask)))))
 	y := graph.Add(h, l.down.apply(aq.apply(l.gated(aq.apply(l.postNorm.rms(h, t.Eps))))))
 	return []*node{y, keys, values}
 }

@@ -84,6 +84,7 @@ type layerNode struct {
 	inputNorm, postNorm normNode
 	q, k, v, o          linearNode
 	gate, up, down      linearNode
+	online              OnlineHadamard
 }
 
 // nodeQueue hands out a graph's inputs in the order of a Params list.
@@ -112,6 +113,7 @@ func (q *nodeQueue) layer(t *TextConfig) layerNode {
 		q:         q.linear(t.QKVBias), k: q.linear(t.QKVBias), v: q.linear(t.QKVBias), o: q.linear(t.OutBias),
 		postNorm: normNode{gain: q.next()},
 		gate:     q.linear(t.MLPBias), up: q.linear(t.MLPBias), down: q.linear(t.MLPBias),
+		online: t.Online,
 	}
 }
 
@@ -139,7 +141,7 @@ func (l layerNode) block(t *TextConfig, g geometry, x *node, aq *ActQuant, bumpO
 	taps.inputs[QKV] = l.inputNorm.rms(x, t.Eps)
 	q, k, v := l.project(t, g, aq.on(QKV).apply(taps.inputs[QKV]))
 	taps.keys, taps.values = k, v
-	taps.inputs[O] = groupedAttention(q, k, v, g.mask)
+	taps.inputs[O] = l.online.mixHeads(t, groupedAttention(q, k, v, g.mask))
 	taps.oOut = l.o.apply(aq.on(O).apply(taps.inputs[O]))
 	if bumpO != nil {
 		taps.oOut = graph.Add(taps.oOut, bumpO)
@@ -172,7 +174,7 @@ func (l layerNode) module(t *TextConfig, g geometry, s Site, x *node, aq *ActQua
 // attention maps the (quantized) input of q, k and v to the input of o_proj.
 func (l layerNode) attention(t *TextConfig, g geometry, x *node) *node {
 	q, k, v := l.project(t, g, x)
-	return groupedAttention(q, k, v, g.mask)
+	return l.online.mixHeads(t, groupedAttention(q, k, v, g.mask))
 }
 
 // project computes queries [B, T, KV, G, D], keys and values [B, T, KV, D];
@@ -207,10 +209,11 @@ func softmax(x *node) *node {
 	return graph.Div(e, graph.ReduceAndKeep(e, graph.ReduceSum, -1))
 }
 
-// gated is the input of down_proj: silu(gate(x))·up(x).
+// gated is the input of down_proj: silu(gate(x))·up(x), transformed where the model
+// asks for it.
 func (l layerNode) gated(x *node) *node {
 	gate := l.gate.apply(x)
-	return graph.Mul(graph.Mul(gate, graph.Sigmoid(gate)), l.up.apply(x))
+	return l.online.mixDown(graph.Mul(graph.Mul(gate, graph.Sigmoid(gate)), l.up.apply(x)))
 }
 
 // rotate applies rotary positions to x [B, T, H, D]; cos and sin are [B, T, D].

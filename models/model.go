@@ -25,6 +25,7 @@ type Model struct {
 	file    *safetensors.File
 	weights *Weights // set instead of file for a model in memory
 	layers  []*Layer // replaces the checkpoint's decoder blocks where set
+	edit    *edited  // set instead of both for an edited model
 }
 
 // Load opens a folder in the Hugging Face layout: config.json,
@@ -180,6 +181,8 @@ func (m *Model) Layer(i int) (*Layer, error) {
 		return nil, fmt.Errorf("models: no layer %d; the model has %d", i, m.NumLayers())
 	case m.layers != nil:
 		return m.layers[i], nil
+	case m.edit != nil:
+		return m.edit.layer(i)
 	case m.weights != nil:
 		return m.weights.Layers[i], nil
 	}
@@ -193,6 +196,8 @@ func (m *Model) VisionWeights() (*VisionWeights, error) {
 	switch {
 	case t == nil:
 		return nil, nil
+	case m.edit != nil:
+		return m.edit.visionWeights(t)
 	case m.weights != nil:
 		return m.weights.Vision, nil
 	}
@@ -209,6 +214,9 @@ func (m *Model) embedRows(ids []int32, dst []float32) error {
 		}
 	}
 	c := t.Hidden
+	if m.edit != nil {
+		return m.edit.embedRows(ids, dst)
+	}
 	if m.weights != nil {
 		for i, id := range ids {
 			copy(dst[i*c:(i+1)*c], m.weights.Embed[int(id)*c:])
@@ -237,6 +245,9 @@ func (m *Model) embedRows(ids []int32, dst []float32) error {
 
 // ends returns the final norm and the head (the embedding where tied).
 func (m *Model) ends() (norm, head []float32, err error) {
+	if m.edit != nil {
+		return m.edit.endWeights()
+	}
 	if m.weights != nil {
 		head = m.weights.Head
 		if head == nil {
@@ -255,6 +266,9 @@ func (m *Model) ends() (norm, head []float32, err error) {
 
 // Weights reads the whole model into memory.
 func (m *Model) Weights() (*Weights, error) {
+	if m.edit != nil {
+		return m.editedWeights()
+	}
 	if m.weights != nil && m.layers == nil {
 		return m.weights, nil
 	}
@@ -292,9 +306,17 @@ func (m *Model) stored() iter.Seq2[Param, error] {
 			}
 		}
 		slices.SortFunc(list, func(a, b place) int { return strings.Compare(a.name, b.name) })
+		edited := partReader{m: m}
 		for _, at := range list {
 			p := Param{Name: at.name, Shape: at.shape}
 			var err error
+			if m.edit != nil {
+				parts[at.name], err = edited.read(params[at.name])
+			}
+			if err != nil {
+				yield(p, err)
+				return
+			}
 			switch held := parts[at.name]; len(held) {
 			case 0:
 				p.Data, err = m.tensor(at.name)

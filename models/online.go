@@ -1,0 +1,101 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// OnlineHadamard says which inputs of a block's linears pass an orthogonal
+// Hadamard transform while the model runs, before they are quantized; the inverse is in
+// the weights (QuaRot, arXiv:2404.00456). The zero value transforms nothing.
+type OnlineHadamard struct {
+	// Heads mixes the heads of o_proj's input: x[h'] = Σ_h x[h]·M[h, h'].
+	Heads bool `json:"heads,omitempty"`
+	// Down transforms the input of down_proj: x = x·M.
+	Down bool `json:"down,omitempty"`
+}
+
+// key tells compiled graphs apart.
+func (o OnlineHadamard) key() string {
+	if o == (OnlineHadamard{}) {
+		return ""
+	}
+	return fmt.Sprintf("hadamard=%t,%t/", o.Heads, o.Down)
+}
+
+// mixHeads is what the attention's output [B, T, heads·D] passes through.
+func (o OnlineHadamard) mixHeads(t *TextConfig, x *node) *node {
+	if !o.Heads {
+		return x
+	}
+	dims := x.Shape().Dimensions
+	x = graph.Reshape(x, dims[0], dims[1], t.Heads, t.HeadDim)
+	x = graph.Einsum("bthd,hk->btkd", x, hadamardConst(x, t.Heads))
+	return graph.Reshape(x, dims...)
+}
+
+// hadamardSplit is the width above which a transform runs as two smaller ones.
+const hadamardSplit = 128
+
+// mixDown is what the input of down_proj passes through. A wide power of two goes along
+// two axes: S_{pq} = S_p ⊗ S_q.
+func (o OnlineHadamard) mixDown(x *node) *node {
+	if !o.Down {
+		return x
+	}
+	dims := x.Shape().Dimensions
+	n := dims[2]
+	inner := 1
+	for n/inner > hadamardSplit && n/inner%2 == 0 && n%(2*inner) == 0 && splits(n, 2*inner) {
+		inner *= 2
+	}
+	outer := n / inner
+	if inner == 1 {
+		return graph.DotGeneral(x, []int{2}, nil, hadamardConst(x, n), []int{0}, nil)
+	}
+	x = graph.Reshape(x, dims[0], dims[1], outer, inner)
+	x = graph.DotGeneral(x, []int{3}, nil, hadamardConst(x, inner), []int{0}, nil)
+	x = graph.Einsum("btpr,pq->btqr", x, hadamardConst(x, outer))
+	return graph.Reshape(x, dims...)
+}
+
+// splits tells whether the transform of n columns is that of n/inner beside that of
+// inner, a power of two.
+func splits(n, inner int) bool {
+	k, _ := hadamardShape(n)
+	k2, _ := hadamardShape(n / inner)
+	return k == k2
+}
+
+func hadamardConst(x *node, n int) *node {
+	m := HadamardMatrix(n)
+	narrow := make([]float32, len(m))
+	for i, v := range m {
+		narrow[i] = float32(v)
+	}
+	return graph.ConstTensor(x.Graph(), tensors.FromFlatDataAndDimensions(narrow, n, n))
+}
+
+// onlineMethod is the quant_method of a checkpoint that needs online transforms. Loaders
+// that don't know it refuse the checkpoint, where they would run it wrong otherwise.
+const onlineMethod = "online_hadamard"
+
+// hubJSON is the quantization_config of a config.json.
+func (o OnlineHadamard) hubJSON() map[string]any {
+	return map[string]any{"quant_method": onlineMethod, "o_proj_heads": o.Heads, "down_proj": o.Down}
+}
+
+// parseOnline reads what hubJSON wrote. Other quantized checkpoints are packed.
+func parseOnline(f *fields) OnlineHadamard {
+	if !f.has("quantization_config") {
+		return OnlineHadamard{}
+	}
+	q := f.sub("quantization_config")
+	if q.text("quant_method", "") != onlineMethod {
+		f.fail("quantization_config", "packed checkpoints are not read; expected F32, F16 or BF16 weights")
+		return OnlineHadamard{}
+	}
+	return OnlineHadamard{Heads: q.bool("o_proj_heads", false), Down: q.bool("down_proj", false)}
+}
