@@ -2,7 +2,6 @@ package kernels
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -64,10 +63,6 @@ func (s *Solution) Value(r, c, rows, cols int) float64 {
 	at := r*s.Groups(rows) + g
 	return Dequantize(float64(s.Codes[r*cols+c]), s.Step[at], s.Zero[at])
 }
-
-// ErrNotPositive is wrapped when H has no Cholesky factor however much it was
-// damped.
-var ErrNotPositive = errors.New("the Hessian is not positive definite")
 
 // SolveColumns rounds w [rows, cols] column by column so that tr((W−Q)·H·(W−Q)ᵀ)
 // stays small: the error of a column is spread over the columns behind it (GPTQ,
@@ -340,14 +335,6 @@ func (s *solver) solveBlock(r, start, end int, errs, values []float64) {
 		if s.p != nil {
 			addScaled(values[j-start:], v, s.p[j*n+j:j*n+end])
 		}
-	}
-}
-
-// addScaled adds a·x to y.
-func addScaled(y []float64, a float64, x []float64) {
-	x = x[:len(y)]
-	for i := range y {
-		y[i] += a * x[i]
 	}
 }
 
