@@ -63,11 +63,15 @@ func importanceKey(c *Samples, name string, q Quantization) Key {
 		Path     ptq.Path          `json:"path"`
 		Format   string            `json:"format"`
 		Fallback ptq.GroupFallback `json:"group_fallback"`
+		Parts    ptq.Parts         `json:"parts,omitzero"`
 	}
 	params.Name = name
+	if name == "parts" {
+		params.Parts = q.Method.Tokens.Parts
+	}
 	inputs := []Key{c.key}
 	needs := importanceNeeds(name)
-	if needs.Error || needs.Product || needs.Norm {
+	if needs.Error || needs.Product {
 		params.Path, params.Format, params.Fallback = q.Method.Path, q.Format.String(), q.Fallback
 	}
 	if needs.Gradient {
@@ -86,7 +90,8 @@ func importanceNeeds(name string) ptq.Needs {
 }
 
 // Importance computes what the method's token selection ranks by, for every
-// token of the samples at the output sites of every layer. Stage importance.
+// token of the samples at the output sites of every layer. Stage importance. Importances
+// that are measured while layers are calibrated have no such stage: the error says so.
 func (m *Model) Importance(c *Samples, q Quantization) (*ptq.TokenStats, error) {
 	return m.importance(c, q.Method.Tokens.Importance, q)
 }
@@ -130,7 +135,8 @@ func tokensKey(c *Samples, q Quantization) Key {
 }
 
 // Tokens makes the token-level calibration set: which tokens enter the search
-// and how much they weigh. Stage tokens.
+// and how much they weigh. Stage tokens. Where the method's importance is measured while
+// layers are calibrated, the set is only prepared ([ptq.LateTokens]).
 func (m *Model) Tokens(c *Samples, q Quantization) (*ptq.TokenSet, error) {
 	return once(m, fmt.Sprintf("token-level calibration set of %s, %s", m.Name, q), tokensKey(c, q), m.tokensCodec(),
 		func(m *Model) (*ptq.TokenSet, error) {
@@ -156,10 +162,12 @@ func (m *Model) selection(c *Samples, q Quantization) (in ptq.Selection, err err
 			return in, err
 		}
 	}
-	if in.Importance, err = m.Importance(c, q); err != nil {
-		return in, err
+	if !importanceNeeds(q.Method.Tokens.Importance).Late() {
+		if in.Importance, err = m.Importance(c, q); err != nil {
+			return in, err
+		}
 	}
-	if name := weightImportance(q.Method.Tokens); name != "" {
+	if name := weightImportance(q.Method.Tokens); name != "" && !importanceNeeds(name).Late() {
 		if in.Weights, err = m.importance(c, name, q); err != nil {
 			return in, err
 		}

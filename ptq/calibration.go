@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/tlqlab/tlqlab/models"
 )
@@ -17,6 +18,9 @@ type Runner interface {
 	Module(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant) ([]float32, error)
 	TokenError(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant, target []float32, metric string) ([]float32, error)
 	Gradients(b *models.Batch, visit func(layer int, o, down []float32) error) error
+	AttentionMass(b *models.Batch, x []float32, l *models.Layer) ([]float32, error)
+	ModuleErrorGradient(b *models.Batch, s models.Site, x []float32, l, rounded *models.Layer, aq *models.ActQuant) ([]float32, error)
+	BlockErrorGradients(b *models.Batch, x []float32, l *models.Layer, target []float32) (map[models.Site][]float32, error)
 }
 
 // Model gives the unquantized layers; [*models.Model] is one.
@@ -51,7 +55,7 @@ type Calibration struct {
 // method or format, settings not built yet (wrapping [ErrNotBuilt]), a group size
 // that does not fit the model, no samples.
 func (c *Calibration) Check() error {
-	if err := firstError(c.Method.Validate(c.Own...), c.Method.Built(c.Own...), c.Format.Validate()); err != nil {
+	if err := firstError(c.Method.Validate(c.Own...), c.Method.Built(), c.Format.Validate()); err != nil {
 		return err
 	}
 	if err := oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup); err != nil {
@@ -171,8 +175,8 @@ func (c *Calibration) Importance(ctx context.Context, name string, gradients *To
 	if err != nil {
 		return nil, err
 	}
-	if imp.Score == nil {
-		return nil, fmt.Errorf("ptq: importance %q is %w", name, ErrNotBuilt)
+	if imp.Needs.Late() {
+		return nil, fmt.Errorf("ptq: importance %q is measured while layers are calibrated, on the streams found there; expected one of %s", name, strings.Join(earlyNames(c.Own), ", "))
 	}
 	samples, err := c.samples()
 	if err != nil {
@@ -192,12 +196,13 @@ func (c *Calibration) Importance(ctx context.Context, name string, gradients *To
 	out := newTokenStats(layers, len(samples))
 	for i := range layers {
 		for k, site := range outputSites {
+	frequency := frequencies(samples)
 			for s, sample := range samples {
 				v := &TokenView{Layer: i, Site: site, Sample: s, Modality: sample.Modality, Rand: viewRand(seed, i, k, s)}
 				v.Gradient = gradients.row(i, site, s)
 				v.Error = measured.error.row(i, site, s)
 				v.Product = measured.product.row(i, site, s)
-				v.Norm = measured.norm.row(i, site, s)
+				v.Frequency, v.Parts = frequency[s], c.Method.Tokens.Parts
 				scores := imp.Score(v)
 				if err := checkScores(name, v, scores); err != nil {
 					return nil, err

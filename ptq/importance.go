@@ -3,6 +3,7 @@ package ptq
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/tlqlab/tlqlab/models"
 )
@@ -16,7 +17,7 @@ type Importance struct {
 	// computed.
 	Needs Needs
 	// Score returns one finite value ≥ 0 per token of the sample; larger is more
-	// important. Nil: known but not built yet.
+	// important.
 	Score func(v *TokenView) []float32
 }
 
@@ -25,19 +26,38 @@ type Needs struct {
 	Gradient bool // TokenView.Gradient: the result of [Calibration.Gradients]
 	Error    bool // TokenView.Error: a pass along both paths
 	Product  bool // TokenView.Product: a pass along both paths and a backward pass
-	Norm     bool // TokenView.Norm: a pass along both paths
+	// The others are measured when a layer's turn comes, on the stream that the layers
+	// calibrated before it left: see [LateTokens].
+	Norm       bool // TokenView.Norm
+	Change     bool // TokenView.Change: a pass through the layer
+	Distance   bool // TokenView.Distance
+	Attention  bool // TokenView.Attention: a pass through the attention
+	Integrated bool // TokenView.Integrated: Tokens.Integrate.Steps backward passes through the site's module
+	BlockError bool // TokenView.BlockError: a backward pass through the layer
 }
 
-// walk reports whether samples must be run along both paths.
-func (n Needs) walk() bool { return n.Error || n.Product || n.Norm }
+// walk reports whether samples must be run along both paths beforehand.
+func (n Needs) walk() bool { return n.Error || n.Product }
 
-// TokenView is what an [Importance] sees of one sample at one output site. All
-// slices have one value per token.
+// Late reports whether the importance can only be measured while layers are
+// calibrated.
+func (n Needs) Late() bool {
+	return n.Norm || n.Change || n.Distance || n.Attention || n.Integrated || n.BlockError
+}
+
+// TokenView is what an [Importance] sees of one sample at one site. All slices have
+// one value per token; what the importance doesn't need is nil.
 type TokenView struct {
-	Layer    int
-	Site     models.Site // O or Down
+	Layer int
+	// Site is O or Down, at whose outputs gradients and errors are taken, or, for
+	// importances that are measured late, the site whose turn it is.
+	Site     models.Site
 	Sample   int
 	Modality []models.Modality
+	// Frequency is how many tokens of all samples have the token's id.
+	Frequency []float32
+	// Parts are the method's.
+	Parts Parts
 	// Gradient is mean_c |g|, g the gradient of the sample's answer loss at the
 	// site's output in the unquantized model.
 	Gradient []float32
@@ -47,8 +67,23 @@ type TokenView struct {
 	Error []float32
 	// Product is Σ_c |g·e|, the first-order bound on the change of loss.
 	Product []float32
-	// Norm is the Euclidean norm of the layer's input on the method's path.
+	// Norm is ‖x_t‖₂, x the layer's input on the method's path.
 	Norm []float32
+	// Change is ‖y_t − x_t‖₂, y the output of the unquantized layer for that input.
+	Change []float32
+	// Distance is the mean of ‖x_t − x_j‖² over all tokens j of the sample.
+	Distance []float32
+	// Attention is the attention received in the unquantized layer for that input,
+	// summed over heads and queries.
+	Attention []float32
+	// Integrated is mean_c |(x − x₀)_c · ∫ ∂E/∂x_c|, E the error of the rounded module summed
+	// over tokens (mean over channels of magnitudes), x the site's input and the
+	// integral taken along Tokens.Integrate.
+	Integrated []float32
+	// BlockError is γ_t², γ_t the mean over output channels of the site's linears of
+	// |∂E/∂y_t|, E the squared error at the layer's output when its weights are rounded to
+	// nearest, against the unquantized model's: see [models.Runner.BlockErrorGradients].
+	BlockError []float32
 	// Rand is seeded per layer, site and sample.
 	Rand *rand.Rand
 }
@@ -63,7 +98,6 @@ func Importances() []Importance {
 		{Name: "gradient", Title: "mean |g|", Needs: Needs{Gradient: true}, Score: func(v *TokenView) []float32 { return v.Gradient }},
 		{Name: "error", Title: "mean |e|", Needs: Needs{Error: true}, Score: func(v *TokenView) []float32 { return v.Error }},
 		{Name: "gradient*error", Title: "Σ |g·e|", Needs: Needs{Product: true}, Score: func(v *TokenView) []float32 { return v.Product }},
-		{Name: "norm", Title: "norm of the layer's input (RSQ's ActNorm)", Needs: Needs{Norm: true}, Score: func(v *TokenView) []float32 { return v.Norm }},
 		{Name: "random", Title: "random, the control of a selection", Score: func(v *TokenView) []float32 {
 			out := make([]float32, len(v.Modality))
 			for i := range out {
@@ -71,8 +105,20 @@ func Importances() []Importance {
 			}
 			return out
 		}},
-		{Name: "attention", Title: "attention received (RSQ's AttnCon)"},
-		{Name: "integrated", Title: "integrated gradients of the error (QIG)"},
+		{Name: "gradient^2", Title: "(mean |g|)²", Needs: Needs{Gradient: true}, Score: func(v *TokenView) []float32 {
+			return product(v.Gradient, v.Gradient)
+		}},
+		{Name: "gradient*error-means", Title: "mean |g| · mean |e|", Needs: Needs{Gradient: true, Error: true}, Score: func(v *TokenView) []float32 {
+			return product(v.Gradient, v.Error)
+		}},
+		{Name: "attention", Title: "attention received (RSQ's AttnCon)", Needs: Needs{Attention: true}, Score: func(v *TokenView) []float32 { return v.Attention }},
+		{Name: "norm", Title: "norm of the layer's input (RSQ's ActNorm)", Needs: Needs{Norm: true}, Score: func(v *TokenView) []float32 { return v.Norm }},
+		{Name: "steady", Title: "how little the layer changes the token (RSQ's ActDiff)", Needs: Needs{Change: true}, Score: func(v *TokenView) []float32 { return fromTop(v.Change) }},
+		{Name: "distance", Title: "mean squared distance from the sample's tokens (RSQ's TokenSim)", Needs: Needs{Distance: true}, Score: func(v *TokenView) []float32 { return v.Distance }},
+		{Name: "rarity", Title: "how rare the token's id is (RSQ's TokenFreq)", Score: func(v *TokenView) []float32 { return fromTop(v.Frequency) }},
+		{Name: "parts", Title: "1 in the parts of a sample that count (RSQ's FirstN, First&LastN)", Score: partsScore},
+		{Name: "integrated", Title: "integrated gradients of the error (QIG)", Needs: Needs{Integrated: true}, Score: func(v *TokenView) []float32 { return v.Integrated }},
+		{Name: "block-error", Title: "γ², the block error's gradient (VLMQ, reconstruction)", Needs: Needs{BlockError: true}, Score: func(v *TokenView) []float32 { return v.BlockError }},
 	}
 }
 
@@ -80,6 +126,38 @@ func fill(n int, value float32) []float32 {
 	out := make([]float32, n)
 	for i := range out {
 		out[i] = value
+	}
+	return out
+}
+
+func product(a, b []float32) []float32 {
+	out := make([]float32, len(a))
+	for i := range out {
+		out[i] = a[i] * b[i]
+	}
+	return out
+}
+
+// fromTop is the distance of each value from the largest.
+func fromTop(v []float32) []float32 {
+	top := slices.Max(v)
+	out := make([]float32, len(v))
+	for i := range out {
+		out[i] = top - v[i]
+	}
+	return out
+}
+
+// partsScore is 1 in the chosen parts, 0 elsewhere. Parts are runs of ⌊n/Of⌋ tokens; what
+// is left over belongs to the last.
+func partsScore(v *TokenView) []float32 {
+	n := len(v.Modality)
+	out := make([]float32, n)
+	size := max(1, n/max(1, v.Parts.Of))
+	for t := range out {
+		if slices.Contains(v.Parts.Take, min(t/size, v.Parts.Of-1)) {
+			out[t] = 1
+		}
 	}
 	return out
 }

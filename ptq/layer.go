@@ -18,6 +18,9 @@ type LayerResult struct {
 	// Bounds holds what weights were clipped to, by the weight's name within the
 	// block, [out, groups]; empty without a clip search.
 	Bounds map[string][]float32
+	// Tokens holds the token-level calibration set of each site, [sample], where it was
+	// selected while the layer was calibrated; else nil.
+	Tokens map[models.Site][]SampleTokens
 	Report LayerReport
 }
 
@@ -59,7 +62,7 @@ type SiteReport struct {
 // Candidates are measured against the unscaled layer, as in MBQ: only the group's own
 // weights and inputs are rounded, the rest of the inspected module is not.
 func (c *Calibration) CalibrateLayer(ctx context.Context, st *State, set *TokenSet) (*LayerResult, *State, error) {
-	if err := c.Method.Built(c.Own...); err != nil {
+	if err := c.Method.Built(); err != nil {
 		return nil, nil, err
 	}
 	samples, err := c.samples()
@@ -80,7 +83,7 @@ func (c *Calibration) CalibrateLayer(ctx context.Context, st *State, set *TokenS
 	}
 	r := &layerRun{c: c, samples: samples, state: st, exact: exact, folded: exact.Clone()}
 	if set != nil && c.Method.NeedsTokens() {
-		r.tokens = &set.Layers[st.Next]
+		r.takeTokens(set)
 	}
 	return r.run(ctx)
 }
@@ -91,6 +94,7 @@ type layerRun struct {
 	samples []*models.Sequence
 	state   *State
 	tokens  *LayerTokens // nil where nothing is searched
+	late    *lateTokens  // nil where tokens were selected beforehand
 
 	exact  *models.Layer   // as in the unquantized model
 	folded *models.Layer   // with the scales found so far folded
@@ -133,7 +137,7 @@ func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 		return nil, nil, err
 	}
 	r.report.Stream = streamError(r.c.Batches, len(r.samples), next.FP, next.Exposed)
-	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Bounds: r.bounds, Report: r.report}, next, nil
+	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Bounds: r.bounds, Tokens: r.late.selected(), Report: r.report}, next, nil
 }
 
 // skipped says why a site is not searched, or nothing.
@@ -198,6 +202,9 @@ func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
 	report := SiteReport{Site: site, Skipped: r.skipped(site)}
 	if report.Skipped == "" {
 		search := r.search
+	if err := r.selectLate(ctx, site); err != nil {
+		return fmt.Errorf("ptq: layer %d, %s: %w", r.state.Next, site, err)
+	}
 		if c.Method.Search.Kind == SearchSmooth {
 			search = r.smoothSite
 		}

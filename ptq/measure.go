@@ -9,7 +9,7 @@ import (
 )
 
 // measurements are token statistics of errors; nil where not asked for.
-type measurements struct{ error, product, norm *TokenStats }
+type measurements struct{ error, product *TokenStats }
 
 // measure runs every batch along the fp path and along the path of the rounded
 // model, and reduces the errors at the output sites. Memory is one batch's errors
@@ -26,9 +26,6 @@ func (c *Calibration) measure(ctx context.Context, needs Needs, samples int) (*m
 	if needs.Product {
 		m.product = newTokenStats(layers, samples)
 	}
-	if needs.Norm {
-		m.norm = newTokenStats(layers, samples)
-	}
 	rounded := layerCache{c: c}
 	return m, c.eachBatch(ctx, func(b *models.Batch) error { return c.measureBatch(ctx, b, m, &rounded) })
 }
@@ -42,10 +39,6 @@ func (c *Calibration) measureBatch(ctx context.Context, b *models.Batch, m *meas
 	for i := range errors {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if m.norm != nil {
-			m.norm.Layers[i].set(models.O, b, path, norm2)
-			m.norm.Layers[i].set(models.Down, b, path, norm2)
 		}
 		var err error
 		if fp, path, errors[i], err = c.layerError(b, i, fp, path, rounded); err != nil {
@@ -119,14 +112,6 @@ func (l *LayerStats) setProduct(site models.Site, b *models.Batch, e, g []float3
 		}
 		l.At(site)[sample] = values
 	}
-}
-
-func norm2(row []float32) float32 {
-	var sum float64
-	for _, v := range row {
-		sum += float64(v) * float64(v)
-	}
-	return float32(math.Sqrt(sum))
 }
 
 // layerCache gives layers and their rounded forms, and keeps them while they

@@ -56,6 +56,14 @@ type Tokens struct {
 	Means Means `json:"means"`
 	// Control turns the method into a control of itself.
 	Control Control `json:"control"`
+	// Blank is what tokens weigh whose weights are zero throughout.
+	Blank Blank `json:"blank,omitempty"`
+	// Map turns weights into ranks of a sample, as RSQ does; zero: none.
+	Map Map `json:"map,omitzero"`
+	// Parts serves the importance "parts"; zero: none.
+	Parts Parts `json:"parts,omitzero"`
+	// Integrate serves the importance "integrated"; zero: none.
+	Integrate Integrate `json:"integrate,omitzero"`
 }
 
 // Clip is a bound on importance values.
@@ -68,6 +76,8 @@ const (
 	// taken over the sample's tokens in the pool and interpolated linearly between
 	// order statistics at (n−1)·p (numpy's default).
 	ClipIQR Clip = "iqr"
+	// ClipIQRBoth also raises values below Q1 − 1.5·(Q3 − Q1) to that bound (QIG).
+	ClipIQRBoth Clip = "iqr-both"
 )
 
 // Pool is the set of tokens that compete for selection.
@@ -100,6 +110,69 @@ const (
 	// tokens of a modality together weigh the ratio times what all answer tokens
 	// weigh, in the samples as embedded. MBQ's released code does so with squared errors.
 	MassBalanced Mass = "balanced"
+	// MassToken leaves the balance between modalities to the weights: the kept tokens of a
+	// sample weigh as much as there are pooled ones, 1 on average where all are kept (RSQ).
+	MassToken Mass = "token"
+	// MassSample is that with samples counting alike: the kept tokens of each weigh 1 in all
+	// (QIG).
+	MassSample Mass = "sample"
+)
+
+// joint reports whether a sample's modalities are weighed together.
+func (m Mass) joint() bool { return m == MassToken || m == MassSample }
+
+// Blank is the weight of tokens whose weights are zero throughout.
+type Blank string
+
+// Weights of blank tokens.
+const (
+	BlankAlike Blank = ""     // they weigh alike
+	BlankZero  Blank = "zero" // they weigh nothing (QIG's released code)
+)
+
+// Map is RSQ's map of weights w, per sample over all of its pooled tokens (its released
+// code, input_weighting_module.py):
+//
+//	w ← clamp( Low + (High − Low)·(w − min w)/(max w − min w), Low, High )
+//
+// and High where all are equal. At most one of Mask, Truncate and Bins is set.
+type Map struct {
+	Low  float64 `json:"low"`  // of the least important token; 1 with High 1 makes all alike
+	High float64 `json:"high"` // of the most important one, above 0
+	// Quantile q, above 1/2, replaces the extremes by the q and 1−q quantiles; 0: none.
+	Quantile float64 `json:"quantile,omitempty"`
+	Mask     float64 `json:"mask,omitempty"`     // that fraction of tokens, the lowest, weighs 0, all others 1
+	Truncate float64 `json:"truncate,omitempty"` // that fraction of tokens, the lowest, weighs 0
+	// Bins cuts weights at their quantiles i/Bins into as many classes, of weights evenly
+	// spaced from Low to High.
+	Bins int `json:"bins,omitempty"`
+}
+
+// Parts says which of the equal parts that a sample is cut into count (RSQ's FirstN and
+// First&LastN).
+type Parts struct {
+	Of   int   `json:"of"`             // number of parts
+	Take []int `json:"take,omitempty"` // those that count, from 0
+}
+
+// Integrate is the path of QIG's integrated gradients, x₀ + (k/(Steps−1))·(x − x₀) for
+// k = 0 … Steps−1.
+type Integrate struct {
+	Steps int  `json:"steps"`
+	From  From `json:"from"`
+}
+
+// From is where the path of integrated gradients begins and ends.
+type From string
+
+// Beginnings.
+const (
+	// FromPath goes from the site's input on the method's path to that of the unquantized
+	// model, and takes the rounded module as a constant (QIG with rounded activations).
+	FromPath From = "path"
+	// FromZero goes from zero to the input of the unquantized model; weights alone are
+	// rounded, and both modules are differentiated (QIG for weights alone).
+	FromZero From = "zero"
 )
 
 // Floor is a lower bound on a modality's mass.
@@ -294,7 +367,7 @@ const (
 
 // Built reports whether everything that m asks for is implemented. The error
 // wraps [ErrNotBuilt] and names the setting.
-func (m Method) Built(own ...Importance) error {
+func (m Method) Built() error {
 	missing := func(field string, value any) error {
 		return fmt.Errorf("ptq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
 	}
@@ -305,11 +378,6 @@ func (m Method) Built(own ...Importance) error {
 		return missing("rotate", m.Rotate)
 	case m.After != AfterNone:
 		return missing("after", m.After)
-	}
-	for _, name := range []string{m.Tokens.Importance, m.Tokens.Weight} {
-		if imp, err := findImportance(name, own); err == nil && imp.Score == nil {
-			return missing("importance", name)
-		}
 	}
 	return nil
 }

@@ -150,7 +150,6 @@ func TestValidateKinds(t *testing.T) {
 func TestNotBuilt(t *testing.T) {
 	for _, s := range []string{
 		"rotate=hadamard", "after=norm-tweaking",
-		"tokens.importance=attention", "tokens.weight=integrated",
 	} {
 		m := with(t, mustFind(t, "tlq"), strings.Fields(s)...)
 		if err := m.Validate(); err != nil {

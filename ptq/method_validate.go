@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/tlqlab/tlqlab/kernels"
 	"github.com/tlqlab/tlqlab/models"
@@ -59,16 +60,87 @@ func (t Tokens) validate(own []Importance) error {
 	}
 	return firstError(
 		oneOf("tokens.importance", t.Importance, names...),
-		oneOf("tokens.clip", t.Clip, ClipNone, ClipIQR),
+		oneOf("tokens.clip", t.Clip, ClipNone, ClipIQR, ClipIQRBoth),
 		oneOf("tokens.pool", t.Pool, PoolSample, PoolModality, PoolGlobal),
 		oneOf("tokens.weight", t.Weight, append([]string{WeightHard, WeightImportance}, names...)...),
-		oneOf("tokens.mass", t.Mass, MassFlat, MassRatio, MassBalanced),
+		oneOf("tokens.mass", t.Mass, MassFlat, MassRatio, MassBalanced, MassToken, MassSample),
 		oneOf("tokens.floor", t.Floor, FloorNone, FloorMedian),
 		oneOf("tokens.answers", t.Answers, RoleKeep, RolePool),
 		oneOf("tokens.text", t.Text, RoleDrop, RoleKeep, RoleRatio, RolePool),
 		oneOf("tokens.means", t.Means, MeansAll, MeansKept),
 		oneOf("tokens.control", t.Control, ControlNone, ControlLeast, ControlShuffled, ControlRandom, ControlFewer),
+		oneOf("tokens.blank", t.Blank, BlankAlike, BlankZero),
+		t.validateJoint(),
+		t.Map.validate(t.Weight),
+		t.Parts.validate(t.reads("parts")),
+		t.Integrate.validate(t.reads("integrated")),
 	)
+}
+
+// reads reports whether tokens are ranked or weighed by the named importance.
+func (t Tokens) reads(name string) bool { return t.Importance == name || t.Weight == name }
+
+// validateJoint refuses tokens of fixed weight beside weights that are shares.
+func (t Tokens) validateJoint() error {
+	if !t.Mass.joint() || t.Answers == RolePool && (t.Text == RolePool || t.Text == RoleDrop) {
+		return nil
+	}
+	return fmt.Errorf("tokens.mass %q weighs the tokens of a sample together, but tokens.answers is %q and tokens.text %q; expected %q for answers, %q or %q for text", t.Mass, t.Answers, t.Text, RolePool, RolePool, RoleDrop)
+}
+
+func (m Map) validate(weight string) error {
+	set := 0
+	for _, on := range []bool{m.Mask != 0, m.Truncate != 0, m.Bins != 0} {
+		if on {
+			set++
+		}
+	}
+	switch {
+	case m == Map{}:
+		return nil
+	case weight == WeightHard:
+		return fmt.Errorf("tokens.map is set but tokens.weight is %q; expected %q or the name of an importance", weight, WeightImportance)
+	case !(m.Low >= 0 && m.Low <= m.High && m.High > 0 && m.High <= 1e6):
+		return fmt.Errorf("tokens.map.low is %v and high %v; expected 0 ≤ low ≤ high and high above 0 (RSQ: 0.005 and 1)", m.Low, m.High)
+	case !(m.Mask >= 0 && m.Mask < 1 && m.Truncate >= 0 && m.Truncate < 1):
+		return fmt.Errorf("tokens.map.mask is %v and truncate %v; expected fractions from 0, below 1", m.Mask, m.Truncate)
+	case m.Bins < 0 || m.Bins == 1 || m.Bins > 1000:
+		return fmt.Errorf("tokens.map.bins is %d; expected 0, or 2 to 1000", m.Bins)
+	case m.Quantile != 0 && !(m.Quantile > 0.5 && m.Quantile <= 1):
+		return fmt.Errorf("tokens.map.quantile is %v; expected 0, or above 0.5, at most 1", m.Quantile)
+	case set > 1:
+		return fmt.Errorf("tokens.map.mask, truncate and bins are alternatives; expected at most one of them")
+	}
+	return nil
+}
+
+func (p Parts) validate(read bool) error {
+	switch {
+	case !read && p.Of == 0 && len(p.Take) == 0:
+		return nil
+	case !read:
+		return fmt.Errorf("tokens.parts belongs to the importance \"parts\"; expected none (tokens.parts.of=0, tokens.parts.take=)")
+	case p.Of < 1 || len(p.Take) == 0:
+		return fmt.Errorf("tokens.parts.of is %d and take %v; expected a number of parts and those that count, from 0, such as 8 and 0 (RSQ's FirstN)", p.Of, p.Take)
+	}
+	for i, n := range p.Take {
+		if n < 0 || n >= p.Of || slices.Contains(p.Take[:i], n) {
+			return fmt.Errorf("tokens.parts.take is %v; expected different parts from 0 to %d", p.Take, p.Of-1)
+		}
+	}
+	return nil
+}
+
+func (i Integrate) validate(read bool) error {
+	switch {
+	case !read && i == Integrate{}:
+		return nil
+	case !read:
+		return fmt.Errorf("tokens.integrate belongs to the importance \"integrated\"; expected none (tokens.integrate.steps=0, tokens.integrate.from=)")
+	case i.Steps < 2 || i.Steps > 1000:
+		return fmt.Errorf("tokens.integrate.steps is %d; expected 2 to 1000 for the importance \"integrated\" (published with 32)", i.Steps)
+	}
+	return oneOf("tokens.integrate.from", i.From, FromPath, FromZero)
 }
 
 func (s Search) validate() error {

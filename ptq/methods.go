@@ -11,7 +11,8 @@ import (
 // if its reasons are right. The slice is the caller's own.
 func Methods() []Method {
 	return []Method{
-		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), tlq(), gptq(), gptaq(), tlqGPTQ(),
+		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), qig(), qigWeights(), tlq(),
+		gptq(), gptaq(), rsq(), vlmq(), vlmqGPTAQ(), tlqGPTQ(),
 		answersOnly(), tlqRandom(), tlqShuffled(), tlqLeast(), tlqFewer(),
 	}
 }
@@ -101,6 +102,40 @@ func mbqDistort() Method {
 	return m
 }
 
+// qig weighs every token, question and padding-free text too, by the integrated gradients
+// of the error that rounding makes at the very group that is searched; samples count alike.
+// Deviation: in front of the first layer's first group both streams are equal and all weights
+// zero, and the released code then takes the first exponent; here tokens weigh alike there.
+func qig() Method {
+	return Method{
+		Name:  "qig",
+		Title: "QIG",
+		Paper: "its released code, ucas-xiang/QIG, for weights and activations: from the quantized path's input, unclipped; at a16 qig-weights is what is published",
+		Tokens: Tokens{
+			Importance: "integrated", Clip: ClipNone, Keep: 1, Pool: PoolSample, Weight: WeightImportance, Mass: MassSample, Floor: FloorNone,
+			Answers: RolePool, Text: RolePool, Means: MeansAll, Control: ControlNone,
+			Integrate: Integrate{Steps: 32, From: FromPath},
+		},
+		Path:     Path{Expose: ExposeGroup, Target: TargetSame},
+		Search:   gridSearch(MAE),
+		Rotate:   RotateNone,
+		Rounding: Rounding{Kind: RoundNearest},
+		After:    AfterNone,
+	}
+}
+
+// qigWeights is QIG's path for weights alone. Deviation: the released code counts calls
+// and weighs vision and answer tokens alike in the first five groups of a process; here
+// importance serves all groups.
+func qigWeights() Method {
+	m := qig()
+	m.Name, m.Title = "qig-weights", "QIG, for weights alone"
+	m.Paper = "its released code, ucas-xiang/QIG, for weights alone: from zero, clipped, unexposed"
+	m.Tokens.Clip, m.Tokens.Integrate.From = ClipIQRBoth, FromZero
+	m.Path = Path{Expose: ExposeNone, Target: TargetFP}
+	return m
+}
+
 // tlq selects by Σ|g·e| and weighs by mean|g|: weighing by the error again would
 // count it twice. Answers weigh 1, because gradient weights on them did harm in a
 // pilot.
@@ -143,6 +178,49 @@ func gptaq() Method {
 	m.Name, m.Title = "gptaq", "GPTAQ"
 	m.Paper = "arXiv:2504.02692, α = 0.25, with act-order and static groups"
 	m.Rounding.Kind, m.Rounding.Drift = RoundGPTAQ, 0.25
+	return m
+}
+
+// rsq weighs tokens in GPTQ's Hessian by the attention they receive, ranked within their
+// sample; all linears of a layer share the weights. The paper's objective would square
+// them; its released code, and this, does not. Deviations: steps and zero points are the
+// format's, act-order and static groups as gptq.
+func rsq() Method {
+	m := gptq()
+	m.Name, m.Title = "rsq", "RSQ, without rotation"
+	m.Paper = "arXiv:2503.01820: AttnCon, weights from 0.005 to 1; published for weights alone"
+	m.Tokens = shares("attention")
+	m.Tokens.Map = Map{Low: 0.005, High: 1}
+	return m
+}
+
+// shares weighs all tokens of a sample by an importance, 1 on average.
+func shares(importance string) Tokens {
+	return Tokens{
+		Importance: importance, Clip: ClipNone, Keep: 1, Pool: PoolSample, Weight: WeightImportance, Mass: MassToken, Floor: FloorNone,
+		Answers: RolePool, Text: RolePool, Means: MeansAll, Control: ControlNone,
+	}
+}
+
+// vlmq weighs tokens in GPTQ's Hessian by γ², the gradient of the block's error at the
+// outputs of the linears that read them. The paper's code is not public: that weights
+// are rounded in the block (else the error of the first layer, and its gradient, is zero),
+// that the linears of a site share γ, the clip and the normalisation per sample are ours.
+func vlmq() Method {
+	m := gptq()
+	m.Name, m.Title = "vlmq", "VLMQ on GPTQ (reconstruction)"
+	m.Paper = "reconstruction of arXiv:2508.03351, whose code is not public; on GPTQ as published at 2 bits"
+	m.Tokens = shares("block-error")
+	m.Tokens.Clip = ClipIQR
+	return m
+}
+
+// vlmqGPTAQ is VLMQ on GPTAQ: γ² enters the Hessian and the drift.
+func vlmqGPTAQ() Method {
+	m := vlmq()
+	m.Name, m.Title = "vlmq-gptaq", "VLMQ on GPTAQ (reconstruction)"
+	m.Paper = "reconstruction of arXiv:2508.03351, whose code is not public; on GPTAQ as published at 3 bits"
+	m.Rounding = gptaq().Rounding
 	return m
 }
 

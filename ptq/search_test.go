@@ -219,12 +219,12 @@ func TestImportanceDefinitions(t *testing.T) {
 	}
 }
 
-// naiveErrors computes "error", "gradient*error" and "norm", layer by layer and
-// token by token.
+// naiveErrors computes "error" and "gradient*error", layer by layer and token by
+// token.
 func naiveErrors(t *testing.T, c *Calibration) map[string]*TokenStats {
 	t.Helper()
 	layers, n := c.Model.NumLayers(), len(tinyPatterns)
-	out := map[string]*TokenStats{"error": newTokenStats(layers, n), "gradient*error": newTokenStats(layers, n), "norm": newTokenStats(layers, n)}
+	out := map[string]*TokenStats{"error": newTokenStats(layers, n), "gradient*error": newTokenStats(layers, n)}
 	for _, b := range c.Batches {
 		gradients := make([]map[models.Site][]float32, layers)
 		err := c.Runner.Gradients(b, func(layer int, o, down []float32) error {
@@ -261,14 +261,13 @@ func naiveErrors(t *testing.T, c *Calibration) map[string]*TokenStats {
 				}
 				for row, sample := range b.Index {
 					for token := range b.Seqs[row].Len() {
-						var e, ge, norm float64
+						var e, ge float64
 						for k := (row*b.T + token) * 32; k < (row*b.T+token+1)*32; k++ {
 							d := math.Abs(float64(y[k] - want[k]))
 							e += d / 32
 							ge += d * math.Abs(float64(gradients[i][site][k]))
-							norm += float64(path[k]) * float64(path[k])
 						}
-						for name, v := range map[string]float64{"error": e, "gradient*error": ge, "norm": math.Sqrt(norm)} {
+						for name, v := range map[string]float64{"error": e, "gradient*error": ge} {
 							rows := out[name].Layers[i].At(site)
 							rows[sample] = append(rows[sample], float32(v))
 						}
@@ -308,7 +307,7 @@ func TestOwnAndRandomImportance(t *testing.T) {
 	if err != nil || late.Layers[2].Down[1][5] != 5 {
 		t.Errorf("got %v", err)
 	}
-	for name, want := range map[string]string{"broken": "broken", "lat": `did you mean "late"`, "attention": "not built", "gradient": "no gradients given"} {
+	for name, want := range map[string]string{"broken": "broken", "lat": `did you mean "late"`, "attention": "measured while layers are calibrated", "gradient": "no gradients given"} {
 		if _, err := c.Importance(ctx, name, nil, rand.New(rand.NewPCG(1, 1))); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", name, err)
 		}

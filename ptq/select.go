@@ -15,11 +15,13 @@ type Selection struct {
 	Samples []*models.Sequence
 	// Gradients are needed for masses and roles that are ratios; else nil.
 	Gradients *TokenStats
-	// Importance ranks the tokens.
+	// Importance ranks the tokens; nil where it is measured late.
 	Importance *TokenStats
-	// Weights are the values of Tokens.Weight where that names an importance; else
-	// nil.
+	// Weights are the values of Tokens.Weight where that names an importance that is not
+	// measured late; else nil.
 	Weights *TokenStats
+	// Own are importances beside the built-in ones.
+	Own []Importance
 	// Rand serves the controls shuffled, random and fewer; else nil.
 	Rand *rand.Rand
 }
@@ -35,76 +37,115 @@ type Selection struct {
 // with N the modality's tokens in the pool, kept or not. A pool whose importance
 // is zero throughout offers nothing to select by: all its tokens are kept, and weights
 // that are all zero count as equal; both are reported as events. (So it is in
-// the last layer, where vision tokens reach no loss.)
+// the last layer, where vision tokens reach no loss.) Under the masses token and sample
+// the sum is over the kept tokens of a sample, and mass·N is the number of its pooled
+// tokens or 1.
 //
 // With Keep 1, Weight hard, Mass ratio, Floor median, Answers keep and Text drop
 // the weights are exactly MBQ's: 1 on answers, r on vision tokens.
+//
+// Where an importance is measured late ([Needs.Late]) nothing is selected yet: the
+// result carries what is known beforehand to [Calibration.CalibrateLayer].
 func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 	if len(in.Samples) == 0 {
 		return nil, nil, fmt.Errorf("ptq: no calibration samples; expected at least one")
+	}
+	if t.Control.random() && in.Rand == nil {
+		return nil, nil, fmt.Errorf("ptq: tokens.control %q needs a random generator", t.Control)
+	}
+	if t.late(in.Own) {
+		set, err := deferSelection(t, in)
+		return set, nil, err
 	}
 	if in.Importance == nil {
 		return nil, nil, fmt.Errorf("ptq: a token-level calibration set needs importance values")
 	}
 	layers := len(in.Importance.Layers)
-	if err := in.Importance.check("importance", layers, in.Samples); err != nil {
+	set := &TokenSet{Layers: make([]LayerTokens, layers)}
+	if err := firstError(in.Importance.check("importance", layers, in.Samples), t.checkWeights(in, layers)); err != nil {
 		return nil, nil, err
 	}
-	if t.Weight != WeightHard && t.Weight != WeightImportance {
-		if err := in.Weights.check("weights", layers, in.Samples); err != nil {
-			return nil, nil, err
-		}
-	}
-	if t.Control.random() && in.Rand == nil {
-		return nil, nil, fmt.Errorf("ptq: tokens.control %q needs a random generator", t.Control)
-	}
-	set := &TokenSet{Layers: make([]LayerTokens, layers)}
-	if t.needsRatios() {
-		if err := in.Gradients.check("gradients", layers, in.Samples); err != nil {
-			return nil, nil, err
-		}
-		var err error
-		if set.Ratios, err = Ratios(in.Samples, in.Gradients, t.Floor); err != nil {
-			return nil, nil, err
-		}
+	var err error
+	if set.Ratios, err = t.ratios(in, layers); err != nil {
+		return nil, nil, err
 	}
 	var events []Event
 	for i := range set.Layers {
 		for _, site := range outputSites {
-			s := selector{t: t, in: in, layer: i, site: site, ratio: Ratio{Vision: 1, Text: 1}}
-			if set.Ratios != nil {
-				s.ratio = *set.Ratios[i].At(site)
+			s := newSelector(t, in.Samples, i, site, set.Ratios)
+			s.rand = in.Rand
+			s.importance = in.Importance.Layers[i].At(site)
+			if t.weighsBy() != "" {
+				s.weights = in.Weights.Layers[i].At(site)
 			}
-			if t.Mass == MassBalanced {
-				s.balance()
+			tokens, err := s.run()
+			if err != nil {
+				return nil, nil, fmt.Errorf("ptq: %w", err)
 			}
-			tokens := s.run()
-			if Count(tokens) == 0 {
-				return nil, nil, fmt.Errorf("ptq: the token-level calibration set of layer %d, %s is empty: none of the %d samples has a token that the method counts", i, site, len(in.Samples))
-			}
-			if site == models.O {
-				set.Layers[i].O = tokens
-			} else {
-				set.Layers[i].Down = tokens
-			}
+			set.Layers[i].put(site, tokens)
 			events = append(events, s.events()...)
 		}
 	}
 	return set, events, nil
 }
 
-// needsRatios reports whether any weight is a gradient ratio.
-func (t Tokens) needsRatios() bool { return t.Mass != MassFlat || t.Text == RoleRatio }
+// weighsBy names the importance that weighs tokens, "" where none but the ranking one
+// is read.
+func (t Tokens) weighsBy() string {
+	if t.Weight == WeightHard || t.Weight == WeightImportance {
+		return ""
+	}
+	return t.Weight
+}
 
-// selector makes the set of one layer and output site.
+// checkWeights looks for the weights that a method reads.
+func (t Tokens) checkWeights(in Selection, layers int) error {
+	if t.weighsBy() == "" {
+		return nil
+	}
+	return in.Weights.check("weights", layers, in.Samples)
+}
+
+// ratios computes the modality ratios, nil where no weight is one.
+func (t Tokens) ratios(in Selection, layers int) ([]LayerRatios, error) {
+	if !t.needsRatios() {
+		return nil, nil
+	}
+	if err := in.Gradients.check("gradients", layers, in.Samples); err != nil {
+		return nil, err
+	}
+	return Ratios(in.Samples, in.Gradients, t.Floor)
+}
+
+// needsRatios reports whether any weight is a gradient ratio.
+func (t Tokens) needsRatios() bool {
+	return t.Mass == MassRatio || t.Mass == MassBalanced || t.Text == RoleRatio
+}
+
+// selector makes the set of one layer and site.
 type selector struct {
-	t     Tokens
-	in    Selection
-	layer int
-	site  models.Site
-	ratio Ratio
+	t       Tokens
+	samples []*models.Sequence
+	layer   int
+	site    models.Site
+	ratio   Ratio
+	rand    *rand.Rand // serves controls
+
+	importance [][]float32 // [sample][token]
+	weights    [][]float32 // of Tokens.Weight; nil: the importance
 
 	noImportance, noWeight, pools int // pools without information, for events
+}
+
+func newSelector(t Tokens, samples []*models.Sequence, layer int, site models.Site, ratios []LayerRatios) *selector {
+	s := &selector{t: t, samples: samples, layer: layer, site: site, ratio: Ratio{Vision: 1, Text: 1}}
+	if ratios != nil {
+		s.ratio = *ratios[layer].At(site)
+	}
+	if t.Mass == MassBalanced {
+		s.balance()
+	}
+	return s
 }
 
 // pooled is a token that competes for selection.
@@ -117,24 +158,29 @@ type pooled struct {
 	kept          bool
 }
 
-func (s *selector) run() []SampleTokens {
-	weights := make([][]float32, len(s.in.Samples)) // dense; −1: not in the set
+func (s *selector) run() ([]SampleTokens, error) {
+	weights := make([][]float32, len(s.samples)) // dense; −1: not in the set
 	var all []pooled
-	for i, sample := range s.in.Samples {
+	for i, sample := range s.samples {
 		weights[i] = fill(sample.Len(), -1)
 		own := s.pool(i, weights[i])
 		s.clip(own)
+		s.t.Map.apply(own)
 		if s.t.Control == ControlShuffled {
 			s.shuffle(own)
 		}
 		all = append(all, own...)
 	}
-	pools := s.split(all)
+	pools := s.split(all, s.t.Pool)
+	s.pools = len(pools)
 	for _, pool := range pools {
 		s.choose(pool)
 	}
 	if s.t.Control == ControlFewer {
 		s.chooseSamples(all, weights)
+	}
+	if s.t.Mass.joint() {
+		pools = s.split(all, PoolSample)
 	}
 	for _, pool := range pools {
 		s.weigh(pool, weights)
@@ -148,7 +194,10 @@ func (s *selector) run() []SampleTokens {
 			}
 		}
 	}
-	return sets
+	if Count(sets) == 0 {
+		return nil, fmt.Errorf("the token-level calibration set of layer %d, %s is empty: none of the %d samples has a token that the method counts", s.layer, s.site, len(s.samples))
+	}
+	return sets, nil
 }
 
 // role is how a modality takes part.
@@ -165,13 +214,13 @@ func (s *selector) role(m models.Modality) Role {
 // pool collects the tokens of a sample that compete, and writes the weights of
 // those that need not.
 func (s *selector) pool(sample int, weights []float32) []pooled {
-	importance := s.in.Importance.Layers[s.layer].At(s.site)[sample]
+	importance := s.importance[sample]
 	by := importance
-	if s.in.Weights != nil && s.t.Weight != WeightImportance {
-		by = s.in.Weights.Layers[s.layer].At(s.site)[sample]
+	if s.weights != nil {
+		by = s.weights[sample]
 	}
 	var list []pooled
-	for t, m := range s.in.Samples[sample].Modality {
+	for t, m := range s.samples[sample].Modality {
 		switch s.role(m) {
 		case RoleKeep:
 			weights[t] = 1
@@ -190,16 +239,18 @@ func (s *selector) pool(sample int, weights []float32) []pooled {
 
 // clip bounds scores and weights of one sample.
 func (s *selector) clip(list []pooled) {
-	if s.t.Clip != ClipIQR {
+	if s.t.Clip == ClipNone {
 		return
 	}
 	for _, part := range byModality(list, s.t.Pool == PoolModality) {
-		clipIQR(part, func(p *pooled) *float64 { return &p.score })
-		clipIQR(part, func(p *pooled) *float64 { return &p.weight })
+		s.clipIQR(part, func(p *pooled) *float64 { return &p.score })
+		if s.t.Weight != WeightHard {
+			s.clipIQR(part, func(p *pooled) *float64 { return &p.weight })
+		}
 	}
 }
 
-func clipIQR(list []*pooled, at func(*pooled) *float64) {
+func (s *selector) clipIQR(list []*pooled, at func(*pooled) *float64) {
 	if len(list) == 0 {
 		return
 	}
@@ -209,9 +260,12 @@ func clipIQR(list []*pooled, at func(*pooled) *float64) {
 	}
 	slices.Sort(values)
 	q1, q3 := quantile(values, 0.25), quantile(values, 0.75)
-	bound := q3 + 1.5*(q3-q1)
+	low, high := 0.0, q3+1.5*(q3-q1)
+	if s.t.Clip == ClipIQRBoth {
+		low = max(0, q1-1.5*(q3-q1))
+	}
 	for _, p := range list {
-		*at(p) = min(*at(p), bound)
+		*at(p) = max(min(*at(p), high), low)
 	}
 }
 
@@ -229,7 +283,7 @@ func byModality(list []pooled, cut bool) [][]*pooled {
 }
 
 // split cuts the pooled tokens of all samples into pools.
-func (s *selector) split(all []pooled) [][]*pooled {
+func (s *selector) split(all []pooled, by Pool) [][]*pooled {
 	type key struct {
 		sample   int
 		modality models.Modality
@@ -239,7 +293,7 @@ func (s *selector) split(all []pooled) [][]*pooled {
 	for i := range all {
 		p := &all[i]
 		var k key
-		switch s.t.Pool {
+		switch by {
 		case PoolSample:
 			k = key{sample: p.sample}
 		case PoolModality:
@@ -253,7 +307,6 @@ func (s *selector) split(all []pooled) [][]*pooled {
 		}
 		pools[at] = append(pools[at], p)
 	}
-	s.pools = len(pools)
 	return pools
 }
 
@@ -271,7 +324,7 @@ func (s *selector) choose(pool []*pooled) {
 	switch {
 	case keep == n || keep == 0:
 	case s.t.Control == ControlRandom:
-		s.in.Rand.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+		s.rand.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
 	default:
 		slices.SortStableFunc(order, func(a, b *pooled) int {
 			c := cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.raw, a.raw))
@@ -288,27 +341,40 @@ func (s *selector) choose(pool []*pooled) {
 
 // weigh writes the weights of a pool's kept tokens.
 func (s *selector) weigh(pool []*pooled, weights [][]float32) {
-	var total, kept, sum [3]float64
+	var total, kept, sum [3]float64 // by modality, or in one place under a joint mass
+	place := func(p *pooled) models.Modality {
+		if s.t.Mass.joint() {
+			return 0
+		}
+		return p.modality
+	}
 	for _, p := range pool {
-		total[p.modality]++
+		m := place(p)
+		total[m]++
 		if p.kept {
-			kept[p.modality]++
-			sum[p.modality] += p.weight
+			kept[m]++
+			sum[m] += p.weight
 		}
 	}
-	flat := false
+	if s.t.Mass == MassSample {
+		total[0] = 1
+	}
+	blank := false
 	for _, p := range pool {
 		if !p.kept {
 			continue
 		}
-		m := p.modality
+		m := place(p)
 		share := total[m] / sum[m] * p.weight // exactly 1 for equal weights when all are kept
 		if sum[m] == 0 {
-			share, flat = total[m]/kept[m], true
+			share, blank = total[m]/kept[m], true
+			if s.t.Blank == BlankZero {
+				share = 0
+			}
 		}
-		weights[p.sample][p.token] = float32(s.mass(m) * share)
+		weights[p.sample][p.token] = float32(s.mass(p.modality) * share)
 	}
-	if flat {
+	if blank {
 		s.noWeight++
 	}
 }
@@ -316,7 +382,7 @@ func (s *selector) weigh(pool []*pooled, weights [][]float32) {
 // balance turns ratios per token into ratios per modality.
 func (s *selector) balance() {
 	var count [3]float64
-	for _, sample := range s.in.Samples {
+	for _, sample := range s.samples {
 		for _, m := range sample.Modality {
 			count[m]++
 		}
@@ -334,7 +400,7 @@ func (s *selector) balance() {
 // mass is what a token of a pooled modality weighs on average.
 func (s *selector) mass(m models.Modality) float64 {
 	switch {
-	case s.t.Mass == MassFlat || m == models.Answer:
+	case s.t.Mass == MassFlat || s.t.Mass.joint() || m == models.Answer:
 		return 1
 	case m == models.Vision:
 		return s.ratio.Vision
@@ -348,7 +414,7 @@ func (s *selector) events() []Event {
 		events = append(events, event("no-importance", "layer %d, %s: importance is zero throughout %d of %d pools; all their tokens are kept", s.layer, s.site, s.noImportance, s.pools))
 	}
 	if s.noWeight > 0 {
-		events = append(events, event("no-weight", "layer %d, %s: weights are zero throughout %d of %d pools; their tokens weigh alike", s.layer, s.site, s.noWeight, s.pools))
+		events = append(events, event("no-weight", "layer %d, %s: weights are zero throughout %d of %d pools; their tokens weigh %s", s.layer, s.site, s.noWeight, s.pools, cmp.Or(string(s.t.Blank), "alike")))
 	}
 	return events
 }

@@ -9,7 +9,7 @@ func (c Control) random() bool {
 // sample.
 func (s *selector) shuffle(list []pooled) {
 	for _, part := range byModality(list, true) {
-		s.in.Rand.Shuffle(len(part), func(i, j int) {
+		s.rand.Shuffle(len(part), func(i, j int) {
 			a, b := part[i], part[j]
 			a.raw, b.raw = b.raw, a.raw
 			a.score, b.score = b.score, a.score
@@ -41,7 +41,7 @@ func (s *selector) chooseSamples(all []pooled, weights [][]float32) {
 			}
 		}
 	}
-	for _, i := range s.in.Rand.Perm(len(weights)) {
+	for _, i := range s.rand.Perm(len(weights)) {
 		for t := range weights[i] {
 			p := bySample[i][t]
 			switch {

@@ -172,12 +172,17 @@ func TestClipIQR(t *testing.T) {
 	for i, v := range values {
 		list[i] = &pooled{score: v}
 	}
-	clipIQR(list, func(p *pooled) *float64 { return &p.score })
+	(&selector{t: Tokens{Clip: ClipIQR}}).clipIQR(list, func(p *pooled) *float64 { return &p.score })
 	want := []float64{1, 2, 3, 4, 6.25 + 1.5*3.5, 5, 6, 7}
 	for i, p := range list {
 		if p.score != want[i] {
 			t.Errorf("element %d: %v, want %v", i, p.score, want[i])
 		}
+	}
+	both := []*pooled{{score: 0}, {score: 10}, {score: 11}, {score: 12}, {score: 13}} // Q1 = 10, Q3 = 12
+	(&selector{t: Tokens{Clip: ClipIQRBoth}}).clipIQR(both, func(p *pooled) *float64 { return &p.score })
+	if both[0].score != 7 || both[1].score != 10 || both[4].score != 13 {
+		t.Errorf("clipped on both sides to %v, %v, %v", both[0].score, both[1].score, both[4].score)
 	}
 }
 

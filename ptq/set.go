@@ -58,14 +58,17 @@ func setField(field reflect.Value, value string) error {
 			return fmt.Errorf("a number")
 		}
 		field.SetFloat(x)
-	case reflect.Slice: // of strings, separated by commas
-		var parts []string
-		if value != "" {
-			parts = strings.Split(value, ",")
+	case reflect.Slice: // separated by commas
+		if value == "" {
+			field.SetZero()
+			return nil
 		}
+		parts := strings.Split(value, ",")
 		list := reflect.MakeSlice(field.Type(), len(parts), len(parts))
 		for i, p := range parts {
-			list.Index(i).SetString(p)
+			if err := setField(list.Index(i), p); err != nil {
+				return fmt.Errorf("%w, or several separated by commas", err)
+			}
 		}
 		field.Set(list)
 	default:

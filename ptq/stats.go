@@ -74,15 +74,18 @@ func (t *TokenStats) check(what string, layers int, samples []*models.Sequence) 
 
 // Tensors stores the statistics: "lengths" [samples] and, for layer N,
 // "N.o" and "N.down", each sample's tokens in a row.
-func (t *TokenStats) Tensors() []safetensors.Tensor {
+func (t *TokenStats) Tensors() []safetensors.Tensor { return t.tensors("") }
+
+// tensors names them with a prefix.
+func (t *TokenStats) tensors(prefix string) []safetensors.Tensor {
 	var list []safetensors.Tensor
 	if len(t.Layers) > 0 {
-		list = append(list, intTensor("lengths", lengths(t.Layers[0].O)))
+		list = append(list, intTensor(prefix+"lengths", lengths(t.Layers[0].O)))
 	}
 	for i := range t.Layers {
 		for _, site := range outputSites {
 			flat := slices.Concat(t.Layers[i].At(site)...)
-			list = append(list, safetensors.FromFloat32(fmt.Sprintf("%d.%s", i, site), []int{len(flat)}, flat))
+			list = append(list, safetensors.FromFloat32(fmt.Sprintf("%s%d.%s", prefix, i, site), []int{len(flat)}, flat))
 		}
 	}
 	return list
@@ -91,14 +94,18 @@ func (t *TokenStats) Tensors() []safetensors.Tensor {
 // ReadTokenStats reads what [TokenStats.Tensors] stored, for a model of that
 // many layers.
 func ReadTokenStats(f *safetensors.File, layers int) (*TokenStats, error) {
-	counts, err := readInts(f, "lengths")
+	return readTokenStats(f, "", layers)
+}
+
+func readTokenStats(f *safetensors.File, prefix string, layers int) (*TokenStats, error) {
+	counts, err := readInts(f, prefix+"lengths")
 	if err != nil {
 		return nil, err
 	}
 	t := newTokenStats(layers, 0)
 	for i := range t.Layers {
 		for _, site := range outputSites {
-			flat, err := readFloats(f, fmt.Sprintf("%d.%s", i, site))
+			flat, err := readFloats(f, fmt.Sprintf("%s%d.%s", prefix, i, site))
 			if err != nil {
 				return nil, err
 			}

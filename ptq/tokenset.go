@@ -14,6 +14,9 @@ type TokenSet struct {
 	Layers []LayerTokens
 	// Ratios are the modality ratios in use, nil where no mass came from gradients.
 	Ratios []LayerRatios
+	// Late is set, and Layers empty, where tokens can only be selected while layers are
+	// calibrated.
+	Late *LateTokens
 }
 
 // LayerTokens holds one layer's sets, [sample]: O serves qkv and o, Down serves
@@ -26,6 +29,15 @@ func (l *LayerTokens) At(s models.Site) []SampleTokens {
 		return l.O
 	}
 	return l.Down
+}
+
+// put sets the sets that serve site s.
+func (l *LayerTokens) put(s models.Site, tokens []SampleTokens) {
+	if outputIndex(s) == 0 {
+		l.O = tokens
+	} else {
+		l.Down = tokens
+	}
 }
 
 // SampleTokens is the part of one sample in a token-level calibration set.
@@ -57,6 +69,9 @@ func (t *TokenSet) check(layers int, samples []*models.Sequence) error {
 	if t == nil {
 		return fmt.Errorf("ptq: no token-level calibration set given; a search needs one for %d layers and %d samples", layers, len(samples))
 	}
+	if t.Late != nil {
+		return t.Late.check(layers, samples, t.Ratios)
+	}
 	if len(t.Layers) != layers {
 		return fmt.Errorf("ptq: token-level calibration set of %d layers; the model has %d", len(t.Layers), layers)
 	}
@@ -84,9 +99,11 @@ func (t *TokenSet) check(layers int, samples []*models.Sequence) error {
 
 // Tensors stores the set: for layer N and site o or down, "N.SITE.count"
 // [samples], "N.SITE.index" and "N.SITE.weight" with each sample's tokens in a
-// row, and "ratios" [layers, 2, 5] where there are ratios.
+// row, and "ratios" [layers, 2, 5] where there are ratios. What is selected late is
+// "late.seed" [2] with the statistics that are there, as [TokenStats.Tensors] behind
+// "late.importance." and "late.weights.".
 func (t *TokenSet) Tensors() []safetensors.Tensor {
-	var list []safetensors.Tensor
+	list := t.Late.tensors()
 	for i := range t.Layers {
 		for _, site := range outputSites {
 			var counts, index []int
@@ -117,18 +134,22 @@ func (t *TokenSet) Tensors() []safetensors.Tensor {
 // ReadTokenSet reads what [TokenSet.Tensors] stored, for a model of that many
 // layers. Ratios come back in float32 precision.
 func ReadTokenSet(f *safetensors.File, layers int) (*TokenSet, error) {
-	t := &TokenSet{Layers: make([]LayerTokens, layers)}
+	t := &TokenSet{}
+	if f.Has(lateSeed) {
+		var err error
+		if t.Late, err = readLateTokens(f, layers); err != nil {
+			return nil, err
+		}
+	} else {
+		t.Layers = make([]LayerTokens, layers)
+	}
 	for i := range t.Layers {
 		for _, site := range outputSites {
 			sets, err := readSampleTokens(f, fmt.Sprintf("%d.%s.", i, site))
 			if err != nil {
 				return nil, err
 			}
-			if site == models.O {
-				t.Layers[i].O = sets
-			} else {
-				t.Layers[i].Down = sets
-			}
+			t.Layers[i].put(site, sets)
 		}
 	}
 	if !f.Has("ratios") {

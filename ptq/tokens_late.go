@@ -1,0 +1,420 @@
+package ptq
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/models/safetensors"
+)
+
+// LateTokens is what is known of a token-level calibration set before layers are
+// calibrated, where an importance is measured late: on the very streams that the layers
+// calibrated so far left, at each site. QIG's integrated gradients, RSQ's scores and VLMQ's block
+// errors are such. A site's tokens are then selected in front of its search and its
+// rounding, by the rule of [SelectTokens].
+type LateTokens struct {
+	// Importance and Weights are the values that were measured beforehand; nil where
+	// they are measured late or nothing reads them.
+	Importance, Weights *TokenStats
+	// Seed of the controls' random numbers.
+	Seed [2]uint64
+}
+
+const lateSeed = "late.seed"
+
+// late reports whether tokens are selected while layers are calibrated.
+func (t Tokens) late(own []Importance) bool {
+	return lateImportance(t.Importance, own) || lateImportance(t.weighsBy(), own)
+}
+
+func lateImportance(name string, own []Importance) bool {
+	imp, err := findImportance(name, own)
+	return err == nil && imp.Needs.Late()
+}
+
+// earlyNames lists the importances that are measured beforehand.
+func earlyNames(own []Importance) []string {
+	var names []string
+	for _, name := range importanceNames(own) {
+		if !lateImportance(name, own) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// deferSelection collects what a late selection needs.
+func deferSelection(t Tokens, in Selection) (*TokenSet, error) {
+	set := &TokenSet{Late: &LateTokens{}}
+	if !lateImportance(t.Importance, in.Own) {
+		set.Late.Importance = in.Importance
+	}
+	if by := t.weighsBy(); by != "" && !lateImportance(by, in.Own) {
+		set.Late.Weights = in.Weights
+	}
+	if t.Control.random() {
+		set.Late.Seed = [2]uint64{in.Rand.Uint64(), in.Rand.Uint64()}
+	}
+	if !t.needsRatios() {
+		return set, nil
+	}
+	if in.Gradients == nil {
+		return nil, fmt.Errorf("ptq: tokens.mass %q needs gradients", t.Mass)
+	}
+	var err error
+	set.Ratios, err = t.ratios(in, len(in.Gradients.Layers))
+	return set, err
+}
+
+// check compares the shape of what is there with the samples.
+func (l *LateTokens) check(layers int, samples []*models.Sequence, ratios []LayerRatios) error {
+	if ratios != nil && len(ratios) != layers {
+		return fmt.Errorf("ptq: modality ratios of %d layers; the model has %d", len(ratios), layers)
+	}
+	for what, stats := range map[string]*TokenStats{"importance": l.Importance, "weights": l.Weights} {
+		if stats == nil {
+			continue
+		}
+		if err := stats.check(what, layers, samples); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *LateTokens) tensors() []safetensors.Tensor {
+	if l == nil {
+		return nil
+	}
+	list := []safetensors.Tensor{intTensor(lateSeed, []int{int(l.Seed[0]), int(l.Seed[1])})}
+	if l.Importance != nil {
+		list = append(list, l.Importance.tensors("late.importance.")...)
+	}
+	if l.Weights != nil {
+		list = append(list, l.Weights.tensors("late.weights.")...)
+	}
+	return list
+}
+
+func readLateTokens(f *safetensors.File, layers int) (*LateTokens, error) {
+	seed, err := readInts(f, lateSeed)
+	if err != nil {
+		return nil, err
+	}
+	if len(seed) != 2 {
+		return nil, fmt.Errorf("ptq: %s has %d values; expected 2", lateSeed, len(seed))
+	}
+	l := &LateTokens{Seed: [2]uint64{uint64(seed[0]), uint64(seed[1])}}
+	for prefix, stats := range map[string]**TokenStats{"late.importance.": &l.Importance, "late.weights.": &l.Weights} {
+		if !f.Has(prefix + "lengths") {
+			continue
+		}
+		if *stats, err = readTokenStats(f, prefix, layers); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// lateTokens selects the tokens of a layer, site by site.
+type lateTokens struct {
+	known  *LateTokens
+	ratios []LayerRatios
+	kept   map[Needs][]TokenView // what is the same at all sites of the layer
+	done   map[models.Site][]SampleTokens
+}
+
+// selected gives the sets that were selected late.
+func (l *lateTokens) selected() map[models.Site][]SampleTokens {
+	if l == nil {
+		return nil
+	}
+	return l.done
+}
+
+// takeTokens gives the layer its part of a token-level calibration set.
+func (r *layerRun) takeTokens(set *TokenSet) {
+	if set.Late == nil {
+		r.tokens = &set.Layers[r.state.Next]
+		return
+	}
+	r.tokens = &LayerTokens{}
+	r.late = &lateTokens{known: set.Late, ratios: set.Ratios, kept: map[Needs][]TokenView{}, done: map[models.Site][]SampleTokens{}}
+}
+
+// selectLate selects a site's tokens where that could not be done beforehand.
+func (r *layerRun) selectLate(ctx context.Context, site models.Site) error {
+	late := r.late
+	if late == nil || r.skipped(site) != "" && !r.c.Method.Rounding.solves() {
+		return nil
+	}
+	t := r.c.Method.Tokens
+	s := newSelector(t, r.samples, r.state.Next, site, late.ratios)
+	s.rand = viewRand(late.known.Seed, r.state.Next, slices.Index(models.Sites(), site), 0)
+	var err error
+	if s.importance, err = r.lateScores(ctx, site, t.Importance, late.known.Importance); err != nil {
+		return err
+	}
+	if by := t.weighsBy(); by != "" {
+		if s.weights, err = r.lateScores(ctx, site, by, late.known.Weights); err != nil {
+			return err
+		}
+	}
+	tokens, err := s.run()
+	if err != nil {
+		return err
+	}
+	r.tokens.put(site, tokens)
+	late.done[site] = tokens
+	r.report.Events = append(r.report.Events, s.events()...)
+	return nil
+}
+
+// lateScores are the values of an importance at a site, [sample][token].
+func (r *layerRun) lateScores(ctx context.Context, site models.Site, name string, known *TokenStats) ([][]float32, error) {
+	imp, err := findImportance(name, r.c.Own)
+	if err != nil {
+		return nil, err
+	}
+	if !imp.Needs.Late() {
+		if known == nil {
+			return nil, fmt.Errorf("no values of the importance %q; it is measured before layers are calibrated", name)
+		}
+		return known.Layers[r.state.Next].At(site), nil
+	}
+	views, err := r.lateViews(ctx, site, imp.Needs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range views {
+		views[i].Site = site
+	}
+	scores := make([][]float32, len(views))
+	for i := range views {
+		scores[i] = imp.Score(&views[i])
+		if err := checkScores(name, &views[i], scores[i]); err != nil {
+			return nil, err
+		}
+	}
+	return scores, nil
+}
+
+// lateViews measures what an importance needs at a site. A pass takes the samples of one
+// batch, and each sample's numbers are its own.
+func (r *layerRun) lateViews(ctx context.Context, site models.Site, needs Needs) ([]TokenView, error) {
+	if needs.Gradient || needs.Error || needs.Product {
+		return nil, fmt.Errorf("importances that are measured late see no gradients and no errors of rounding all layers; expected one or the other")
+	}
+	if views, ok := r.late.kept[needs]; ok {
+		return views, nil
+	}
+	var rounded *models.Layer
+	if needs.Integrated || needs.BlockError {
+		q, _, err := QuantizeLayer(r.exact, r.c.Format, r.c.Fallback)
+		if err != nil {
+			return nil, err
+		}
+		rounded = q.Layer
+	}
+	frequency := frequencies(r.samples)
+	views := make([]TokenView, len(r.samples))
+	for i, s := range r.samples {
+		views[i] = TokenView{Layer: r.state.Next, Sample: i, Modality: s.Modality, Frequency: frequency[i], Parts: r.c.Method.Tokens.Parts}
+	}
+	err := ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) (struct{}, error) {
+		return struct{}{}, r.lateBatch(i, site, needs, rounded, views)
+	}, func(int, struct{}) error { return ctx.Err() })
+	if !needs.Integrated && !needs.BlockError && err == nil {
+		r.late.kept[needs] = views
+	}
+	return views, err
+}
+
+// lateBatch fills in the views of a batch's samples.
+func (r *layerRun) lateBatch(batch int, site models.Site, needs Needs, rounded *models.Layer, views []TokenView) error {
+	b, x := r.c.Batches[batch], r.stream(batch)
+	each := func(values []float32, at func(*TokenView) *[]float32) {
+		for row, sample := range b.Index {
+			*at(&views[sample]) = values[row*b.T:][:b.Seqs[row].Len()]
+		}
+	}
+	if needs.Norm {
+		each(tokenNorms(b, x, nil), func(v *TokenView) *[]float32 { return &v.Norm })
+	}
+	if needs.Distance {
+		each(tokenDistances(b, x), func(v *TokenView) *[]float32 { return &v.Distance })
+	}
+	if needs.Change {
+		res, err := r.c.Runner.Block(b, x, r.exact, models.BlockOptions{})
+		if err != nil {
+			return err
+		}
+		each(tokenNorms(b, x, res.Y), func(v *TokenView) *[]float32 { return &v.Change })
+	}
+	if needs.Attention {
+		mass, err := r.c.Runner.AttentionMass(b, x, r.exact)
+		if err != nil {
+			return err
+		}
+		each(mass, func(v *TokenView) *[]float32 { return &v.Attention })
+	}
+	if needs.Integrated {
+		values, err := r.integrated(batch, site, rounded)
+		if err != nil {
+			return err
+		}
+		each(values, func(v *TokenView) *[]float32 { return &v.Integrated })
+	}
+	if needs.BlockError {
+		gamma, err := r.c.Runner.BlockErrorGradients(b, x, rounded, r.fp[batch].y)
+		if err != nil {
+			return err
+		}
+		for i, g := range gamma[site] {
+			gamma[site][i] = g * g
+		}
+		each(gamma[site], func(v *TokenView) *[]float32 { return &v.BlockError })
+	}
+	return nil
+}
+
+// stream is a batch in front of the layer on the method's path.
+func (r *layerRun) stream(batch int) []float32 {
+	if r.c.Method.Path.Expose == ExposeNone {
+		return r.state.FP[batch]
+	}
+	return r.state.Exposed[batch]
+}
+
+// integrated computes QIG's importance of a batch's tokens at a site (ucas-xiang/QIG, released
+// code): with x the site's input on the unquantized path, x₀ as Tokens.Integrate.From says, and
+// x_k = x₀ + (k/(n−1))·(x − x₀),
+//
+//	λ_t = mean_c |(x − x₀)_tc · 1/n Σ_k ∂E/∂x_tc (x_k)|
+//
+// with E of [models.Runner.ModuleErrorGradient].
+func (r *layerRun) integrated(batch int, site models.Site, rounded *models.Layer) ([]float32, error) {
+	c, b := r.c, r.c.Batches[batch]
+	in := r.exact.Linears(site)[0].In
+	to, err := r.unquantizedInput(batch, site)
+	if err != nil {
+		return nil, err
+	}
+	from, aq := make([]float32, len(to)), (*models.ActQuant)(nil)
+	if c.Method.Tokens.Integrate.From == FromPath {
+		if from, err = r.input(batch, site); err != nil {
+			return nil, err
+		}
+		aq = constantRounding(c.Format)
+	}
+	steps := c.Method.Tokens.Integrate.Steps
+	sum := make([]float64, len(to))
+	x := make([]float32, len(to))
+	for k := range steps {
+		part := float64(k) / float64(steps-1)
+		for i := range x {
+			x[i] = float32(float64(from[i]) + part*(float64(to[i])-float64(from[i])))
+		}
+		g, err := c.Runner.ModuleErrorGradient(b, site, x, r.exact, rounded, aq)
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range g {
+			sum[i] += float64(v)
+		}
+	}
+	out := make([]float32, b.B*b.T)
+	for t := range out {
+		var total float64
+		for i := t * in; i < (t+1)*in; i++ {
+			total += math.Abs((float64(to[i]) - float64(from[i])) * sum[i])
+		}
+		out[t] = float32(total / (float64(steps) * float64(in)))
+	}
+	return out, nil
+}
+
+// unquantizedInput is a site's input on the unquantized path.
+func (r *layerRun) unquantizedInput(batch int, site models.Site) ([]float32, error) {
+	res, err := r.c.Runner.Block(r.c.Batches[batch], r.state.FP[batch], r.exact, models.BlockOptions{Taps: true})
+	if err != nil {
+		return nil, err
+	}
+	return res.Inputs[site], nil
+}
+
+// constantRounding is the format's activation quantizer or, at 16 bits, one that rounds
+// nothing: a rounded module behind it is taken as a constant all the same.
+func constantRounding(f Format) *models.ActQuant {
+	if aq := f.ActQuant(); aq != nil {
+		return aq
+	}
+	return models.Unrounded()
+}
+
+// tokenNorms is ‖x_t‖₂ or, with y, ‖x_t − y_t‖₂, [B, T].
+func tokenNorms(b *models.Batch, x, y []float32) []float32 {
+	c := width(b, x)
+	out := make([]float32, b.B*b.T)
+	for t := range out {
+		var sum float64
+		for i := t * c; i < (t+1)*c; i++ {
+			d := float64(x[i])
+			if y != nil {
+				d -= float64(y[i])
+			}
+			sum += d * d
+		}
+		out[t] = float32(math.Sqrt(sum))
+	}
+	return out
+}
+
+// tokenDistances is the mean of ‖x_t − x_j‖² over the tokens j of t's sample, [B, T]:
+// ‖x_t − m‖² + mean_j ‖x_j − m‖² with m the sample's mean.
+func tokenDistances(b *models.Batch, x []float32) []float32 {
+	c := width(b, x)
+	out := make([]float32, b.B*b.T)
+	for row, s := range b.Seqs {
+		n := s.Len()
+		mean := make([]float64, c)
+		for i, v := range x[row*b.T*c:][:n*c] {
+			mean[i%c] += float64(v) / float64(n)
+		}
+		from := make([]float64, n)
+		var spread float64
+		for t := range n {
+			for k, m := range mean {
+				d := float64(x[(row*b.T+t)*c+k]) - m
+				from[t] += d * d
+			}
+			spread += from[t] / float64(n)
+		}
+		for t, d := range from {
+			out[row*b.T+t] = float32(d + spread)
+		}
+	}
+	return out
+}
+
+// frequencies counts, for every token of every sample, the tokens of all samples with the
+// same id.
+func frequencies(samples []*models.Sequence) [][]float32 {
+	count := map[int32]float32{}
+	for _, s := range samples {
+		for _, id := range s.IDs {
+			count[id]++
+		}
+	}
+	out := make([][]float32, len(samples))
+	for i, s := range samples {
+		out[i] = make([]float32, len(s.IDs))
+		for t, id := range s.IDs {
+			out[i][t] = count[id]
+		}
+	}
+	return out
+}
