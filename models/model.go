@@ -296,11 +296,13 @@ func (m *Model) stored() iter.Seq2[Param, error] {
 		memory := m.inMemory()
 		var list []place
 		parts := map[string][][]float32{}
+		params := map[string][]Param{}
 		for p := range paramShapes(m.Config) {
 			at := m.Config.arch().place(m.Config, p)
 			if at.part == 0 {
 				list = append(list, at)
 			}
+			params[at.name] = append(params[at.name], p)
 			if data, ok := memory[p.Name]; ok {
 				parts[at.name] = append(parts[at.name], data)
 			}
