@@ -1,5 +1,11 @@
 package backend
 
+import (
+	"reflect"
+
+	"github.com/gomlx/compute/dtypes"
+)
+
 // arena is the memory of one call.
 type arena struct {
 	values  []buffer    // per node
@@ -62,6 +68,8 @@ func (e *executable) prepare(a *arena, params []any, workers int) {
 			v.flat = params[n.parameter]
 		case e.direct[i]:
 			v.flat = allocate(n.shape.DType, n.shape.Size())
+		case n.part:
+			v.flat = dtypes.UnsafeAnySliceFromBytes(reflect.ValueOf(a.in[i][0].flat).Index(n.offset).Addr().UnsafePointer(), n.shape.DType, n.shape.Size())
 		case n.view:
 			v.flat = a.in[i][0].flat
 		}

@@ -24,6 +24,9 @@ type node struct {
 	// view marks a node whose result is its first input's memory under another
 	// shape.
 	view bool
+	// part marks a view of the values from offset on.
+	part   bool
+	offset int
 	// moves marks a node that computes nothing with values of its own type, so
 	// that half precision needs no widening.
 	moves bool
