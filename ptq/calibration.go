@@ -68,6 +68,9 @@ func (c *Calibration) Check() error {
 	if err != nil {
 		return err
 	}
+	if err := checkRotated(c.Method, l); err != nil {
+		return err
+	}
 	for _, site := range models.Sites() {
 		for i, lin := range l.Linears(site) {
 			if _, _, err := c.Format.GroupSize(lin.In, c.Fallback); err != nil {

@@ -148,6 +148,9 @@ func (r *layerRun) skipped(site models.Site) string {
 	case !slices.Contains(r.c.Method.Search.Sites, site):
 		return "the method does not search this site"
 	}
+	if r.c.Method.Rotate == RotateHadamard && (site == models.O || site == models.Down) {
+		return "an online Hadamard transform stands between the site and what feeds it"
+	}
 	return unscalable(r.exact, site)
 }
 

@@ -329,7 +329,7 @@ func TestCalibrateErrors(t *testing.T) {
 	wrong.FP[0] = wrong.FP[0][1:]
 	fails("short stream", "state of batch 0", c, wrong, set)
 	unbuilt := *c
-	unbuilt.Method.Rotate = RotateHadamard
+	unbuilt.Method.After = AfterNormTweaking
 	if _, _, err := unbuilt.CalibrateLayer(ctx, c.Start(), set); !errors.Is(err, ErrNotBuilt) {
 		t.Errorf("got %v", err)
 	}

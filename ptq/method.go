@@ -303,7 +303,8 @@ type Rotate string
 
 // Rotations.
 const (
-	RotateNone     Rotate = "none"
+	RotateNone Rotate = "none"
+	// RotateHadamard is QuaRot's: see [Rotation]. [RotateFolded] is its offline part.
 	RotateHadamard Rotate = "hadamard"
 )
 
@@ -374,8 +375,6 @@ func (m Method) Built() error {
 	switch {
 	case m.Search.Kind == SearchGrid && m.Search.Inspect != InspectBlock:
 		return missing("search.inspect", m.Search.Inspect)
-	case m.Rotate != RotateNone:
-		return missing("rotate", m.Rotate)
 	case m.After != AfterNone:
 		return missing("after", m.After)
 	}

@@ -47,7 +47,7 @@ func (m Method) validate(own []Importance) error {
 		oneOf("path.expose", m.Path.Expose, ExposeNone, ExposeLayer, ExposeGroup),
 		oneOf("path.target", m.Path.Target, TargetFP, TargetSame),
 		m.Search.validate(),
-		oneOf("rotate", m.Rotate, RotateNone, RotateHadamard),
+		oneOf("rotate", m.Rotate, RotateNone, RotateHadamard, RotateFolded),
 		m.Rounding.validate(),
 		oneOf("after", m.After, AfterNone, AfterNormTweaking),
 	)
