@@ -4,7 +4,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 
+	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
 )
@@ -15,25 +17,35 @@ type inspect struct {
 	premise bool
 	samples int
 	json    bool
+	out     string
+	split   string
+	limit   optionalInt
+	formats []string
+	tasks   []string
 }
 
 func (i *inspect) Flags(fs *flag.FlagSet) {
-	fs.BoolVar(&i.premise, "premise", false, "measure whether the premise of token importance holds (not built yet)")
+	fs.BoolVar(&i.premise, "premise", false, "measure whether the premise of token importance holds, and write figures and tables")
 	fs.IntVar(&i.samples, "samples", 128, "calibration samples to estimate memory for, `N`")
 	fs.BoolVar(&i.json, "json", false, "print JSON")
+	fs.StringVar(&i.out, "o", "", "--premise: `folder` to write (default runs/premise-NAME)")
+	fs.Var(&i.limit, "limit", fmt.Sprintf("--premise: prompts over all tasks, `N` (default %d)", harness.DefaultPremise().Prompts.N))
+	fs.Var(list{values: &i.formats, split: true}, "formats", "--premise: `formats` to round to, separated by commas (default "+strings.Join(harness.DefaultPremise().Formats, ",")+")")
+	fs.Var(list{values: &i.tasks, split: true}, "tasks", "--premise: `tasks` to ask, separated by commas (default all)")
+	fs.StringVar(&i.split, "split", string(datasets.Test), "--premise: `split`: test or tuning")
 }
 
 func (i *inspect) Validate(args []string) error {
 	if i.samples < 1 {
 		return fmt.Errorf("--samples %d: expected at least 1", i.samples)
 	}
+	if i.limit.set && i.limit.value < 2 {
+		return fmt.Errorf("--limit %d: expected at least 2 prompts", i.limit.value)
+	}
 	return exactly(args, &i.model)
 }
 
 func (i *inspect) Run(ctx context.Context, c *console) error {
-	if i.premise {
-		return fmt.Errorf("--premise: %w", errNotBuilt)
-	}
 	s, err := harness.Open()
 	if err != nil {
 		return err
@@ -41,6 +53,9 @@ func (i *inspect) Run(ctx context.Context, c *console) error {
 	m, err := s.WithContext(ctx).Model(i.model)
 	if err != nil {
 		return err
+	}
+	if i.premise {
+		return i.runPremise(c, m)
 	}
 	info, err := m.Inspect(i.samples)
 	if err != nil {
