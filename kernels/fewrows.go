@@ -1,9 +1,6 @@
 package kernels
 
-import (
-	"runtime"
-	"sync"
-)
+import "runtime"
 
 const (
 	// fewRowsTile is the number of columns that the assembly computes at a time.
@@ -39,28 +36,20 @@ func SgemmFewRows(m, n, k int, x []float32, ldx int, w []float32, ldw int, y []f
 	fewRowsColumns(m, 0, n, k, x, ldx, w, ldw, y, ldy)
 }
 
-// SgemmFewRowsParallel is [SgemmFewRows] with the columns of y split among at most
-// the given number of goroutines (0: GOMAXPROCS), which changes no bit.
-func SgemmFewRowsParallel(threads, m, n, k int, x []float32, ldx int, w []float32, ldw int, y []float32, ldy int) {
-	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
+// ParallelSgemmFewRows is [SgemmFewRows], bit for bit, on up to GOMAXPROCS threads,
+// each of which takes neighbouring columns of y.
+func ParallelSgemmFewRows(m, n, k int, x []float32, ldx int, w []float32, ldw int, y []float32, ldy int) {
 	tiles := (n + fewRowsTile - 1) / fewRowsTile
-	if threads = min(threads, tiles, n*k/fewRowsSplit); threads <= 1 || m < 1 {
+	threads := min(runtime.GOMAXPROCS(0), tiles, n*k/fewRowsSplit)
+	if threads <= 1 || m < 1 {
 		SgemmFewRows(m, n, k, x, ldx, w, ldw, y, ldy)
 		return
 	}
 	checkGemm(false, true, m, n, k, len(x), ldx, len(w), ldw, len(y), ldy)
-	var group sync.WaitGroup
-	for i := range threads {
+	split(threads, func(i int) {
 		from, to := tiles*i/threads*fewRowsTile, min(n, tiles*(i+1)/threads*fewRowsTile)
-		if i == threads-1 {
-			fewRowsColumns(m, from, to, k, x, ldx, w, ldw, y, ldy)
-			break
-		}
-		group.Go(func() { fewRowsColumns(m, from, to, k, x, ldx, w, ldw, y, ldy) })
-	}
-	group.Wait()
+		fewRowsColumns(m, from, to, k, x, ldx, w, ldw, y, ldy)
+	})
 }
 
 // fewRowsColumns computes columns from ≤ j < to of y. k is at least 1.

@@ -17,7 +17,9 @@ func TestSiluGelu(t *testing.T) {
 	}{
 		{
 			"Silu", Silu, func(x float64) float64 { return x / (1 + math.Exp(-x)) },
-			func(x, want float64) float64 { return 4e-7*math.Abs(want) + (1+math.Abs(x))*math.SmallestNonzeroFloat32 },
+			func(x, want float64) float64 {
+				return 4e-7*math.Abs(want) + (1+math.Abs(x))*math.SmallestNonzeroFloat32
+			},
 		},
 		{
 			"Gelu", Gelu, func(x float64) float64 { return x / 2 * math.Erfc(-x/math.Sqrt2) },

@@ -111,13 +111,18 @@ func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bo
 				sgemmPanel(mc, kc, strips, a[i*ars:], ars, aks, panel, bks, c[i*ldc+j:], ldc, add)
 				continue
 			}
-			if len(buf.edge) < mc*panelWidth {
-				buf.edge = make([]float32, mc*panelWidth)
-			}
-			sgemmPanel(mc, kc, strips, a[i*ars:], ars, aks, panel, bks, buf.edge, panelWidth, false)
-			storePanel(mc, columns, buf.edge, c[i*ldc+j:], ldc, add)
+			buf.partial(mc, columns, kc, strips, a[i*ars:], ars, aks, panel, bks, c[i*ldc+j:], ldc, add)
 		}
 	}
+}
+
+// partial multiplies m rows of A with a panel of which only the first columns count.
+func (buf *gemmBuffer) partial(m, columns, kc int, strips, a []float32, ars, aks int, panel []float32, bks int, c []float32, ldc int, add bool) {
+	if len(buf.edge) < m*panelWidth {
+		buf.edge = make([]float32, m*panelWidth)
+	}
+	sgemmPanel(m, kc, strips, a, ars, aks, panel, bks, buf.edge, panelWidth, false)
+	storePanel(m, columns, buf.edge, c, ldc, add)
 }
 
 // clearMatrix sets m rows of n elements to zero.
