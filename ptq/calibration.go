@@ -15,6 +15,7 @@ import (
 // goroutines, and its results must not depend on what else is run.
 type Runner interface {
 	Block(b *models.Batch, x []float32, l *models.Layer, o models.BlockOptions) (*models.BlockResult, error)
+	Input(b *models.Batch, s models.Site, x []float32, l *models.Layer, aq *models.ActQuant) ([]float32, error)
 	Module(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant) ([]float32, error)
 	TokenError(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant, target []float32, metric string) ([]float32, error)
 	Gradients(b *models.Batch, visit func(layer int, o, down []float32) error) error
@@ -47,6 +48,9 @@ type Calibration struct {
 	// Workers is how many calls of the runner are made side by side; 0: one per
 	// processor. It changes no bit of any result.
 	Workers int
+	// Spill is where streams and whatever else is kept of all samples live; nil:
+	// ordinary memory. It changes no bit of any result.
+	Spill *Spill
 	// Progress, when set, is told how far the current stage is.
 	Progress func(done, total int)
 }

@@ -81,7 +81,7 @@ func (c *Calibration) CalibrateLayer(ctx context.Context, st *State, set *TokenS
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &layerRun{c: c, samples: samples, state: st, exact: exact, folded: exact.Clone()}
+	r := &layerRun{c: c, samples: samples, state: st, exact: exact, folded: foldable(exact)}
 	if set != nil && c.Method.NeedsTokens() {
 		r.takeTokens(set)
 	}
@@ -97,7 +97,7 @@ type layerRun struct {
 	late    *lateTokens  // nil where tokens were selected beforehand
 
 	exact  *models.Layer   // as in the unquantized model
-	folded *models.Layer   // with the scales found so far folded
+	folded *models.Layer   // with the scales found so far folded; weights that are done with are nil
 	partly *QuantizedLayer // the groups done so far rounded; shares the rest with folded
 	fp     []fpPass        // per batch
 	smooth map[models.Site][]float32
@@ -108,10 +108,11 @@ type layerRun struct {
 	steps  progress
 }
 
-// fpPass is what is kept of the unquantized layer on the fp stream.
+// fpPass is what is kept of the unquantized layer on the fp stream, in the
+// calibration's Spill.
 type fpPass struct {
 	y       []float32                 // the stream behind the layer
-	outputs map[models.Site][]float32 // what the inspected modules should reproduce, by output site
+	outputs map[models.Site][]float32 // what the inspected modules should reproduce, by output site, until their sites are done
 }
 
 // progress counts the calls of a layer.
@@ -131,12 +132,13 @@ func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 		if err := r.calibrateSite(ctx, site); err != nil {
 			return nil, nil, err
 		}
+		r.drop(site)
 	}
 	next, err := r.advance(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	r.report.Stream = streamError(r.c.Batches, len(r.samples), next.FP, next.Exposed)
+	r.report.Stream = streamError(r.c.Batches, r.c.Spill, len(r.samples), next.FP, next.Exposed)
 	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Bounds: r.bounds, Tokens: r.late.selected(), Report: r.report}, next, nil
 }
 
@@ -176,38 +178,95 @@ func (r *layerRun) step(ctx context.Context) error {
 	return r.c.step(ctx, r.steps.done, r.steps.total)
 }
 
+// wanted lists the output sites whose unquantized outputs a search compares with.
+func (r *layerRun) wanted() map[models.Site]bool {
+	wanted := map[models.Site]bool{}
+	if r.c.Method.Search.Kind != SearchGrid || r.c.Method.Path.Target == TargetSame {
+		return wanted
+	}
+	for _, site := range models.Sites() {
+		if r.skipped(site) == "" {
+			wanted[outputSites[outputIndex(site)]] = true
+		}
+	}
+	return wanted
+}
+
 // runFP runs the unquantized layer on the fp stream.
 func (r *layerRun) runFP(ctx context.Context) error {
-	search := r.c.Method.Search.Kind == SearchGrid
-	return r.blocks(ctx, r.state.FP, r.exact, models.BlockOptions{Outputs: search}, func(res *models.BlockResult) {
-		p := fpPass{y: res.Y}
-		if search {
-			p.outputs = map[models.Site][]float32{models.O: res.OOut, models.Down: res.Down}
+	wanted := r.wanted()
+	return r.blocks(ctx, r.state.FP, r.exact, models.BlockOptions{Outputs: len(wanted) > 0}, func(res *models.BlockResult) (err error) {
+		p := fpPass{outputs: map[models.Site][]float32{}}
+		if p.y, err = r.c.Spill.Keep(res.Y); err != nil {
+			return err
+		}
+		for site, out := range map[models.Site][]float32{models.O: res.OOut, models.Down: res.Down} {
+			if !wanted[site] {
+				continue
+			}
+			if p.outputs[site], err = r.c.Spill.Keep(out); err != nil {
+				return err
+			}
 		}
 		r.fp = append(r.fp, p)
+		return nil
 	})
 }
 
 // blocks runs a layer on a stream and hands the results on in the order of the
 // batches.
-func (r *layerRun) blocks(ctx context.Context, stream [][]float32, l *models.Layer, o models.BlockOptions, take func(*models.BlockResult)) error {
+func (r *layerRun) blocks(ctx context.Context, stream [][]float32, l *models.Layer, o models.BlockOptions, take func(*models.BlockResult) error) error {
 	return ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) (*models.BlockResult, error) {
+		defer r.c.Spill.Rest(stream[i])
 		return r.c.Runner.Block(r.c.Batches[i], stream[i], l, o)
 	}, func(_ int, res *models.BlockResult) error {
-		take(res)
+		if err := take(res); err != nil {
+			return err
+		}
 		return r.step(ctx)
 	})
+}
+
+// drop lets go of what only a site that is done has needed, and of what it was the last
+// to need: its own weights stay while the next site's factors may change their rows.
+func (r *layerRun) drop(site models.Site) {
+	done := []models.Site{site}
+	switch behind, feeds := feeder(site); {
+	case feeds:
+		done = append(done, behind)
+		for i := range r.fp {
+			r.c.Spill.Free(r.fp[i].outputs[site])
+			delete(r.fp[i].outputs, site)
+		}
+	case r.skipped(nextSite(site)) == "":
+		done = nil
+	}
+	for _, s := range done {
+		for _, lin := range r.folded.Linears(s) {
+			lin.W = nil
+		}
+		delete(r.grams, s)
+		delete(r.drifts, s)
+	}
+}
+
+// nextSite is the site that a norm's site feeds.
+func nextSite(site models.Site) models.Site {
+	if site == models.QKV {
+		return models.O
+	}
+	return models.Down
 }
 
 // calibrateSite searches, folds and rounds one group.
 func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
 	c := r.c
-	report := SiteReport{Site: site, Skipped: r.skipped(site)}
-	if report.Skipped == "" {
-		search := r.search
 	if err := r.selectLate(ctx, site); err != nil {
 		return fmt.Errorf("ptq: layer %d, %s: %w", r.state.Next, site, err)
 	}
+	report := SiteReport{Site: site, Skipped: r.skipped(site)}
+	if report.Skipped == "" {
+		search := r.search
 		if c.Method.Search.Kind == SearchSmooth {
 			search = r.smoothSite
 		}
@@ -231,6 +290,7 @@ func (r *layerRun) calibrateSite(ctx context.Context, site models.Site) error {
 // fold folds the site's factors and rounds anew what feeds the site, where that
 // is a linear: its rows have changed. (Norms and biases are shared.)
 func (r *layerRun) fold(site models.Site) error {
+	r.unshare(site)
 	if err := FoldScale(r.folded, site, r.smooth[site]); err != nil {
 		return err
 	}
@@ -240,14 +300,45 @@ func (r *layerRun) fold(site models.Site) error {
 	return nil
 }
 
+// foldable is a layer that shares its weights with l, but not its norms and biases.
+func foldable(l *models.Layer) *models.Layer {
+	c := *l
+	c.InputNorm, c.PostNorm = slices.Clone(l.InputNorm), slices.Clone(l.PostNorm)
+	for _, site := range models.Sites() {
+		for _, lin := range c.Linears(site) {
+			lin.B = slices.Clone(lin.B)
+		}
+	}
+	return &c
+}
+
+// unshare gives the folded layer weights of its own where a site's factors change
+// them.
+func (r *layerRun) unshare(site models.Site) {
+	change := []models.Site{site}
+	if behind, ok := feeder(site); ok {
+		change = append(change, behind)
+	}
+	for _, s := range change {
+		from := r.exact.Linears(s)
+		for i, lin := range r.folded.Linears(s) {
+			if &lin.W[0] == &from[i].W[0] {
+				lin.W = slices.Clone(lin.W)
+			}
+		}
+	}
+}
+
 // advance runs the rounded layer on the exposed stream.
 func (r *layerRun) advance(ctx context.Context) (*State, error) {
 	next := &State{Next: r.state.Next + 1}
 	for _, p := range r.fp {
 		next.FP = append(next.FP, p.y)
 	}
-	err := r.blocks(ctx, r.state.Exposed, r.partly.Layer, models.BlockOptions{ActQuant: r.c.Format.ActQuant()}, func(res *models.BlockResult) {
-		next.Exposed = append(next.Exposed, res.Y)
+	err := r.blocks(ctx, r.state.Exposed, r.partly.Layer, models.BlockOptions{ActQuant: r.c.Format.ActQuant()}, func(res *models.BlockResult) error {
+		y, err := r.c.Spill.Keep(res.Y)
+		next.Exposed = append(next.Exposed, y)
+		return err
 	})
 	return next, err
 }

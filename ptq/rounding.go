@@ -81,12 +81,8 @@ func (r *layerRun) bothInputs(batch int, site models.Site, fp bool) (p pathInput
 	if p.x, err = r.input(batch, site); err != nil || !fp {
 		return p, err
 	}
-	res, err := r.c.Runner.Block(r.c.Batches[batch], r.state.FP[batch], r.exact, models.BlockOptions{Taps: true})
-	if err != nil {
-		return p, err
-	}
-	p.fp = res.Inputs[site]
-	return p, nil
+	p.fp, err = r.unquantizedInput(batch, site)
+	return p, err
 }
 
 // moments are the sums that rounding reads.

@@ -43,6 +43,7 @@ func (r *layerRun) search(ctx context.Context, site models.Site) (*SiteReport, e
 	if err != nil {
 		return nil, err
 	}
+	defer r.forget(site, work)
 	points := r.c.Method.Search.Points
 	report := &SiteReport{Site: site, Tokens: Count(r.tokens.At(site))}
 	channels := r.exact.O.Out
@@ -115,6 +116,7 @@ func (r *layerRun) costs(ctx context.Context, cand *candidate, s []float32, work
 	costs := make([]float64, len(r.samples))
 	err := ordered(ctx, r.c.workers(), len(work), func(i int) ([]float32, error) {
 		w := &work[i]
+		defer r.c.Spill.Rest(w.x, w.target)
 		return r.c.Runner.TokenError(w.batch, cand.site, w.x, cand.layer, s, aq, w.target, metric)
 	}, func(i int, errors []float32) error {
 		for _, row := range work[i].rows {
@@ -145,20 +147,34 @@ func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float6
 			}
 		}
 		if site == models.QKV {
-			work = append(work, wholeBatch(b, d, r.tokens.At(site)))
+			kept, err := r.keepWhole(d)
+			if err != nil {
+				return err
+			}
+			work = append(work, wholeBatch(b, kept, r.tokens.At(site)))
 		}
+		r.c.Spill.Rest(d.target)
 		return r.step(ctx)
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	if site != models.QKV {
-		if work, err = packed.finish(); err != nil {
-			return nil, nil, err
-		}
+		work = packed.finish()
 	}
 	means, err = m.means()
 	return means, work, err
+}
+
+// forget gives the workloads of a site back. The targets of whole batches are the
+// unquantized layer's outputs, which other sites may need.
+func (r *layerRun) forget(site models.Site, work []workload) {
+	for i := range work {
+		r.c.Spill.Free(work[i].x)
+		if site != models.QKV || r.c.Method.Path.Target == TargetSame {
+			r.c.Spill.Free(work[i].target)
+		}
+	}
 }
 
 // siteData is the input of a site's linears on the method's path and the output
@@ -168,19 +184,15 @@ type siteData struct{ x, target []float32 }
 // input runs a batch up to a site on the method's path and returns what the
 // site's linears read there, [B, T, In].
 func (r *layerRun) input(batch int, site models.Site) ([]float32, error) {
-	stream, layer := r.state.Exposed[batch], r.exact
-	o := models.BlockOptions{Taps: true}
+	stream, layer, aq := r.state.Exposed[batch], r.exact, (*models.ActQuant)(nil)
 	switch r.c.Method.Path.Expose {
 	case ExposeNone:
 		stream = r.state.FP[batch]
 	case ExposeGroup:
-		layer, o.ActQuant = r.partly.Layer, r.c.Format.ActQuant()
+		layer, aq = r.partly.Layer, r.c.Format.ActQuant()
 	}
-	res, err := r.c.Runner.Block(r.c.Batches[batch], stream, layer, o)
-	if err != nil {
-		return nil, err
-	}
-	return res.Inputs[site], nil
+	defer r.c.Spill.Rest(stream)
+	return r.c.Runner.Input(r.c.Batches[batch], site, stream, layer, aq)
 }
 
 // siteData is a batch's input of a site and the target.
@@ -208,6 +220,18 @@ func (r *layerRun) meanTokens(sample int, tokens SampleTokens) []int {
 	return all
 }
 
+// keepWhole moves a batch's data to where it stays during a search: the input, and the
+// target where it is not an output that is kept already.
+func (r *layerRun) keepWhole(d siteData) (kept siteData, err error) {
+	if kept.x, err = r.c.Spill.Keep(d.x); err != nil {
+		return kept, err
+	}
+	if kept.target = d.target; r.c.Method.Path.Target == TargetSame {
+		kept.target, err = r.c.Spill.Keep(d.target)
+	}
+	return kept, err
+}
+
 // wholeBatch is the workload of a batch whose tokens need each other.
 func wholeBatch(b *models.Batch, d siteData, sets []SampleTokens) workload {
 	w := workload{batch: b, siteData: d}
@@ -224,6 +248,7 @@ func wholeBatch(b *models.Batch, d siteData, sets []SampleTokens) workload {
 type packer struct {
 	c       *Calibration
 	in, out int
+	batch   *models.Batch // of any content: see open
 	siteData
 	rows []weightedRow
 	work []workload
@@ -239,44 +264,54 @@ func (p *packer) add(b *models.Batch, row int, d siteData, tokens SampleTokens) 
 		if tokens.Weight[i] == 0 {
 			continue
 		}
-		at := row*b.T + t
-		p.rows = append(p.rows, weightedRow{at: len(p.rows), sample: b.Index[row], weight: float64(tokens.Weight[i])})
-		p.x = append(p.x, d.x[at*p.in:(at+1)*p.in]...)
-		p.target = append(p.target, d.target[at*p.out:(at+1)*p.out]...)
-		if len(p.rows) == rowsPerCall {
-			if err := p.flush(); err != nil {
+		if len(p.rows) == 0 {
+			if err := p.open(); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// flush closes the current batch, padded with zeros.
-func (p *packer) flush() error {
-	rest := rowsPerCall - len(p.rows)
-	d := siteData{append(p.x, make([]float32, rest*p.in)...), append(p.target, make([]float32, rest*p.out)...)}
-	// The module looks at no other token, so that the sequence's content and its
-	// positions play no part.
-	batches, err := p.c.Model.NewBatches([]*models.Sequence{models.TextSequence(make([]int32, rowsPerCall))}, [][]float32{make([]float32, rowsPerCall*p.out)})
-	if err != nil {
-		return err
-	}
-	if len(batches) != 1 || batches[0].B != 1 || batches[0].T != rowsPerCall {
-		return fmt.Errorf("a sequence of %d tokens was not packed as one row of that length", rowsPerCall)
-	}
-	p.work = append(p.work, workload{batch: batches[0], siteData: d, rows: p.rows})
-	p.x, p.target, p.rows = nil, nil, nil
-	return nil
-}
-
-func (p *packer) finish() ([]workload, error) {
-	if len(p.rows) > 0 {
-		if err := p.flush(); err != nil {
-			return nil, err
+		at, k := row*b.T+t, len(p.rows)
+		p.rows = append(p.rows, weightedRow{at: k, sample: b.Index[row], weight: float64(tokens.Weight[i])})
+		copy(p.x[k*p.in:], d.x[at*p.in:(at+1)*p.in])
+		copy(p.target[k*p.out:], d.target[at*p.out:(at+1)*p.out])
+		if len(p.rows) == rowsPerCall {
+			p.flush()
 		}
 	}
-	return p.work, nil
+	return nil
+}
+
+// open begins a batch of zeros. The module looks at no other token, so that the
+// sequence's content and its positions play no part.
+func (p *packer) open() (err error) {
+	if p.batch == nil {
+		batches, err := p.c.Model.NewBatches([]*models.Sequence{models.TextSequence(make([]int32, rowsPerCall))}, [][]float32{make([]float32, rowsPerCall*p.out)})
+		if err != nil {
+			return err
+		}
+		if len(batches) != 1 || batches[0].B != 1 || batches[0].T != rowsPerCall {
+			return fmt.Errorf("a sequence of %d tokens was not packed as one row of that length", rowsPerCall)
+		}
+		p.batch = batches[0]
+	}
+	if p.x, err = p.c.Spill.Floats(rowsPerCall * p.in); err != nil {
+		return err
+	}
+	p.target, err = p.c.Spill.Floats(rowsPerCall * p.out)
+	return err
+}
+
+// flush closes the current batch.
+func (p *packer) flush() {
+	p.c.Spill.Rest(p.x, p.target)
+	p.work = append(p.work, workload{batch: p.batch, siteData: p.siteData, rows: p.rows})
+	p.siteData, p.rows = siteData{}, nil
+}
+
+func (p *packer) finish() []workload {
+	if len(p.rows) > 0 {
+		p.flush()
+	}
+	return p.work
 }
 
 // channelMeans accumulates Σ_t|x_tc| per sample in float64.

@@ -28,6 +28,19 @@ func (c *Calibration) Start() *State {
 	return st
 }
 
+// Release gives what a state holds back to the calibration's Spill, except the
+// embeddings, which belong to the batches. The state must not be used afterwards, nor
+// may its slices.
+func (c *Calibration) Release(st *State) {
+	for i, b := range c.Batches {
+		for _, stream := range [][][]float32{st.FP, st.Exposed} {
+			if i < len(stream) && len(stream[i]) > 0 && &stream[i][0] != &b.X[0] {
+				c.Spill.Free(stream[i])
+			}
+		}
+	}
+}
+
 // checkState compares a state's shape with the batches.
 func (c *Calibration) checkState(st *State) error {
 	if st.Next < 0 || st.Next >= c.Model.NumLayers() {
@@ -91,7 +104,7 @@ type StreamError struct {
 }
 
 // streamError compares two streams; samples are added in sample order.
-func streamError(batches []*models.Batch, samples int, fp, exposed [][]float32) StreamError {
+func streamError(batches []*models.Batch, spill *Spill, samples int, fp, exposed [][]float32) StreamError {
 	type sums struct{ difference, size [3]float64 }
 	per := make([]sums, samples)
 	for i, b := range batches {
@@ -108,6 +121,7 @@ func streamError(batches []*models.Batch, samples int, fp, exposed [][]float32) 
 				}
 			}
 		}
+		spill.Rest(fp[i], exposed[i])
 	}
 	var total sums
 	for i := range per {

@@ -236,6 +236,7 @@ func (r *layerRun) lateViews(ctx context.Context, site models.Site, needs Needs)
 // lateBatch fills in the views of a batch's samples.
 func (r *layerRun) lateBatch(batch int, site models.Site, needs Needs, rounded *models.Layer, views []TokenView) error {
 	b, x := r.c.Batches[batch], r.stream(batch)
+	defer r.c.Spill.Rest(x)
 	each := func(values []float32, at func(*TokenView) *[]float32) {
 		for row, sample := range b.Index {
 			*at(&views[sample]) = values[row*b.T:][:b.Seqs[row].Len()]
@@ -339,11 +340,8 @@ func (r *layerRun) integrated(batch int, site models.Site, rounded *models.Layer
 
 // unquantizedInput is a site's input on the unquantized path.
 func (r *layerRun) unquantizedInput(batch int, site models.Site) ([]float32, error) {
-	res, err := r.c.Runner.Block(r.c.Batches[batch], r.state.FP[batch], r.exact, models.BlockOptions{Taps: true})
-	if err != nil {
-		return nil, err
-	}
-	return res.Inputs[site], nil
+	defer r.c.Spill.Rest(r.state.FP[batch])
+	return r.c.Runner.Input(r.c.Batches[batch], site, r.state.FP[batch], r.exact, nil)
 }
 
 // constantRounding is the format's activation quantizer or, at 16 bits, one that rounds
