@@ -28,7 +28,7 @@ var commands = []entry{
 	{name: "inspect", args: "[--premise] MODEL", summary: "configuration, tensors, parameters, bytes, memory a calibration needs", new: func() command { return &inspect{} }},
 	{name: "fidelity", args: "MODEL [--sites A,B]", summary: "surrogate fidelity: does an objective rank candidates as the true loss does"},
 	{name: "diff", args: "RUN1 RUN2", summary: "what changed between two runs", new: func() command { return &difference{} }},
-	{name: "train", args: "FAMILY-SCALE -o DIR", summary: "train a model of the zoo, resumable and reproducible", new: func() command { return &trainModel{} }},
+	{name: "train", args: "FAMILY-SCALE [--seed N] -o DIR", summary: "train a model of the zoo, resumable and reproducible", new: func() command { return &trainModel{} }},
 	{name: "data", summary: "the packs and tasks", sub: []entry{
 		{name: "data list", summary: "tasks, pictures, calibration sets", new: func() command { return &dataList{} }},
 		{name: "data show", args: "[TASK]...", summary: "a contact sheet of examples", new: func() command { return &dataShow{} }},

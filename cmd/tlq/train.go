@@ -9,9 +9,13 @@ import (
 )
 
 // trainModel trains a model of the zoo.
-type trainModel struct{ recipe, out string }
+type trainModel struct {
+	recipe, out string
+	seed        uint64
+}
 
 func (t *trainModel) Flags(fs *flag.FlagSet) {
+	fs.Uint64Var(&t.seed, "seed", 1, "seed of weights and pictures, `N`")
 	fs.StringVar(&t.out, "o", "", "`folder` of the model; an interrupted training continues there")
 }
 
@@ -24,6 +28,7 @@ func (t *trainModel) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	recipe.Seed = t.seed
 	if t.out == "" {
 		t.out = filepath.Join("runs", recipe.Name+"-"+recipe.Hash()[:8])
 	}

@@ -110,10 +110,23 @@ func (t *trainer) writeCard() error {
 		}
 		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.0f%% | %d |\n", name, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
 	}
-	card := fmt.Sprintf(cardText, t.recipe.Name, countValues(t.weights, &t.recipe.Config), t.recipe.Config.Text.Layers, t.recipe.Config.Text.Hidden,
-		t.recipe.Config.Text.Heads, t.recipe.Config.Text.KVHeads, t.recipe.Config.Vision.Depth, t.recipe.Config.Vision.Hidden,
+	c := &t.recipe.Config
+	card := fmt.Sprintf(cardText, t.recipe.Name, architecture[c.Family], countValues(t.weights, c), c.Text.Layers, c.Text.Hidden,
+		c.Text.Heads, c.Text.KVHeads, c.Vision.Depth, c.Vision.Hidden, pictureSize, pictureSize, visionTokens(c),
 		rows.String(), t.recipe.Name, t.recipe.Seed, t.step, t.curve.Pictures, t.curve.Seconds/60, t.dataHash, hash)
 	return os.WriteFile(filepath.Join(t.dir, "README.md"), []byte(card), 0o644)
+}
+
+// architecture is what a family is called.
+var architecture = map[models.Family]string{models.Qwen2VL: "Qwen2-VL", models.LlavaOV: "LLaVA-OneVision"}
+
+// visionTokens counts the tokens of a built-in picture.
+func visionTokens(c *models.Config) int {
+	side := pictureSize / c.Vision.PatchSize / c.Vision.Merge
+	if c.Family == models.LlavaOV { // the whole picture, the same as a tile, the ends of the tile's rows
+		return 2*side*side + side
+	}
+	return side * side
 }
 
 func countValues(w *models.Weights, c *models.Config) int {
@@ -126,9 +139,9 @@ func countValues(w *models.Weights, c *models.Config) int {
 
 const cardText = `# %s
 
-A Qwen2-VL model in miniature, trained from scratch by this project on its built-in pictures: a subject for quantization
+A %s model in miniature, trained from scratch by this project on its built-in pictures: a subject for quantization
 experiments, not an assistant. %d parameters: a language model of %d blocks, width %d, %d query and %d key/value heads;
-a vision tower of %d blocks, width %d. A picture of 128×128 pixels becomes 64 vision tokens.
+a vision tower of %d blocks, width %d. A picture of %d×%d pixels becomes %d vision tokens.
 
 | task (test split) | accuracy ± standard error | chance | questions |
 |---|---|---|---|
@@ -138,7 +151,7 @@ test picture was seen in training: its concept was, drawn by the other vendor.
 
 ![loss](loss.png) ![accuracy](accuracy.png)
 
-- Made by: ` + "`./tlq train %s`" + `, seed %d, %d steps, %d pictures, %.0f minutes.
+- Made by: ` + "`./tlq train %s --seed %d`" + `, %d steps, %d pictures, %.0f minutes.
 - Data: SHA-256 %s (pictures and generators; licences in datasets/LICENSES.md). training.json holds the recipe and the curves.
 - Weights: SHA-256 %s over names, shapes and float32 values; stored as BF16.
 - The pictures it was trained on are Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0; copyright Twitter, Inc. and other contributors).

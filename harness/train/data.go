@@ -10,35 +10,55 @@ import (
 	"github.com/tlqlab/tlqlab/models/tokenizer"
 )
 
-// specialTokens are Qwen2-VL's, in its order; the ones that no prompt of ours
-// uses are left out.
-var specialTokens = []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"}
+// specialTokens are those of a family's prompts, in the order of the published
+// tokenizers; the ones that no prompt of ours uses are left out. The last stands for
+// a picture.
+func specialTokens(f models.Family) []string {
+	chat := []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+	if f == models.LlavaOV {
+		return append(chat, "<image>")
+	}
+	return append(chat, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+}
 
-// newProcessor trains the tokenizer and sets the picture size: the smallest and the
-// largest number of pixels are those of the built-in pictures, so nothing is
-// resized.
+// newProcessor trains the tokenizer and sets the size of pictures to that of the
+// built-in ones, so nothing is resized.
 func newProcessor(c *models.Config) (*models.Processor, error) {
 	texts, err := datasets.Texts()
 	if err != nil {
 		return nil, err
 	}
-	tok, err := tokenizer.Train(texts, c.Text.Vocab, specialTokens)
+	special := specialTokens(c.Family)
+	tok, err := tokenizer.Train(texts, c.Text.Vocab, special)
 	if err != nil {
 		return nil, err
 	}
 	ids := map[string]int32{}
-	for _, s := range specialTokens {
+	for _, s := range special {
 		id, ok := tok.ID(s)
 		if !ok {
 			return nil, fmt.Errorf("train: the tokenizer lost its token %s", s)
 		}
 		ids[s] = id
 	}
-	c.ImageToken, c.EOSToken = ids["<|image_pad|>"], ids["<|im_end|>"]
+	c.ImageToken, c.EOSToken = ids[special[len(special)-1]], ids["<|im_end|>"]
+	return &models.Processor{Config: c, Tokenizer: tok, Pixels: pictures(c)}, nil
+}
+
+// pictures prepares pictures as the family's published processor does.
+func pictures(c *models.Config) pixels.Processor {
+	v := &c.Vision
+	if c.Family == models.LlavaOV {
+		half := [3]float32{0.5, 0.5, 0.5} // SigLIP's mean and deviation
+		return &pixels.AnyRes{
+			Normalization: pixels.Normalization{RescaleFactor: 1.0 / 255, Mean: half, Std: half},
+			Size:          v.ImageSize, Grids: v.Grids, PatchSize: v.PatchSize, Background: [3]uint8{127, 127, 127},
+		}
+	}
 	p := pixels.DefaultConfig()
-	p.PatchSize, p.MergeSize, p.TemporalPatchSize = c.Vision.PatchSize, c.Vision.Merge, c.Vision.TemporalPatch
+	p.PatchSize, p.MergeSize, p.TemporalPatchSize = v.PatchSize, v.Merge, v.TemporalPatch
 	p.MinPixels, p.MaxPixels = 64*64, 512*512
-	return &models.Processor{Config: c, Tokenizer: tok, Pixels: p}, nil
+	return p
 }
 
 // stream makes the batches of a run: batch k of a task holds that task's pictures

@@ -40,33 +40,6 @@ type Recipe struct {
 	Questions int `json:"questions"`
 }
 
-// Recipes lists what `tlq train` knows.
-func Recipes() []Recipe { return []Recipe{qwen2vlNano()} }
-
-// qwen2vlNano is a model of about half a million parameters: 64 vision tokens from
-// pictures of 128×128 pixels, a deep and narrow language model with grouped
-// queries, every linear's input a multiple of 64 wide.
-func qwen2vlNano() Recipe {
-	return Recipe{
-		Name: "qwen2vl-nano", Scale: "nano",
-		Config: models.Config{
-			Family: models.Qwen2VL,
-			Text: models.TextConfig{
-				Hidden: 64, Layers: 8, Heads: 4, KVHeads: 2, HeadDim: 16, Intermediate: 128, Vocab: 1280,
-				Eps: 1e-6, RopeTheta: 10000, MRopeSection: [3]int{2, 3, 3}, QKVBias: true, TiedHead: true, MaxPositions: 1024,
-			},
-			Vision: models.VisionConfig{
-				Depth: 3, Hidden: 64, Heads: 2, Intermediate: 128, Channels: 3, PatchSize: 8, TemporalPatch: 2, Merge: 2, Eps: 1e-6,
-			},
-		},
-		Seed: 1, Tasks: []string{"emoji", "scene"},
-		Steps: 6500, PicturesPerTask: 8,
-		Peak: 3e-3, Final: 0.01, Warmup: 200,
-		Beta1: 0.9, Beta2: 0.98, Decay: 0.05, Clip: 1,
-		EvaluateEvery: 500, CheckpointEvery: 250, Questions: 200,
-	}
-}
-
 // FindRecipe returns the recipe of a name.
 func FindRecipe(name string) (Recipe, error) {
 	var names []string

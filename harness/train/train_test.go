@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"image"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -14,10 +15,15 @@ import (
 )
 
 // small is a recipe that trains in a second.
-func small() Recipe {
-	r := qwen2vlNano()
-	r.Name, r.Steps, r.PicturesPerTask = "qwen2vl-small", 4, 1
+func small() Recipe { return smallOf(models.Qwen2VL) }
+
+func smallOf(family models.Family) Recipe {
+	r := scales[0].recipe(family)
+	r.Name, r.Steps, r.PicturesPerTask = string(family)+"-small", 4, 1
 	r.Config.Text.Layers, r.Config.Vision.Depth, r.Config.Text.Vocab = 1, 1, 400
+	if family == models.LlavaOV {
+		r.Config.Vision.FeatureLayer = 1
+	}
 	r.CheckpointEvery, r.EvaluateEvery, r.Questions, r.Warmup = 3, 2, 4, 2
 	return r
 }
@@ -49,21 +55,26 @@ func (s stopAt) Err() error {
 // A run that was stopped, or killed behind its last checkpoint, and continued
 // ends with the same bytes as one that was not.
 func TestResumeGivesTheSameBytes(t *testing.T) {
+	for _, family := range []models.Family{models.Qwen2VL, models.LlavaOV} {
+		t.Run(string(family), func(t *testing.T) { resumeGivesTheSameBytes(t, smallOf(family)) })
+	}
+}
+
+func resumeGivesTheSameBytes(t *testing.T, r Recipe) {
 	whole, stopped, killed := t.TempDir(), t.TempDir(), t.TempDir()
-	if err := start(t, small(), whole).run(t.Context()); err != nil {
+	if err := start(t, r, whole).run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
-	tr := start(t, small(), stopped)
+	tr := start(t, r, stopped)
 	if err := tr.run(stopAt{t.Context(), tr, 1}); err == nil {
 		t.Fatal("the run did not stop")
 	}
-	if err := start(t, small(), stopped).run(t.Context()); err != nil {
+	if err := start(t, r, stopped).run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
 	// A killed process leaves the checkpoint of step 1 behind and loses step 2.
-	r := small()
 	tr = start(t, r, killed)
 	if err := tr.run(stopAt{t.Context(), tr, 1}); err == nil {
 		t.Fatal("the run did not stop")
@@ -176,7 +187,7 @@ func TestAdamW(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	r := qwen2vlNano()
+	r := scales[0].recipe(models.Qwen2VL)
 	if got := r.rate(r.Warmup); got != r.Peak {
 		t.Errorf("rate after warmup %v, want %v", got, r.Peak)
 	}
@@ -193,5 +204,48 @@ func TestRate(t *testing.T) {
 func TestUnknownRecipe(t *testing.T) {
 	if _, err := FindRecipe("qwen2vl-nan"); err == nil || !strings.Contains(err.Error(), "qwen2vl-nano") {
 		t.Errorf("error %v does not list the valid names", err)
+	}
+}
+
+// Every recipe is valid, of the size that its scale promises, and the card knows how
+// many tokens a picture takes.
+func TestRecipes(t *testing.T) {
+	sizes := map[string][2]int{"nano": {400_000, 800_000}, "micro": {1_200_000, 2_000_000}, "mini": {4_500_000, 6_000_000}}
+	recipes := Recipes()
+	if len(recipes) != 6 {
+		t.Fatalf("%d recipes, want two families at three scales", len(recipes))
+	}
+	for _, r := range recipes {
+		p, err := newProcessor(&r.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Validate(); err != nil {
+			t.Error(err)
+		}
+		w := models.NewWeights(&r.Config)
+		n := countValues(w, &r.Config)
+		t.Logf("%s: %d parameters", r.Name, n)
+		if want := sizes[r.Scale]; n < want[0] || n > want[1] {
+			t.Errorf("%s has %d parameters, want %d to %d", r.Name, n, want[0], want[1])
+		}
+		for _, layer := range []int{r.Config.Text.Hidden, r.Config.Text.Intermediate, r.Config.Vision.Hidden, r.Config.Vision.Intermediate} {
+			if layer%64 != 0 {
+				t.Errorf("%s: width %d is not a multiple of 64", r.Name, layer)
+			}
+		}
+		s, err := models.New(p, w).Prompt([]image.Image{image.NewRGBA(image.Rect(0, 0, pictureSize, pictureSize))}, "?", "!")
+		if err != nil {
+			t.Fatal(err)
+		}
+		vision := 0
+		for _, m := range s.Modality {
+			if m == models.Vision {
+				vision++
+			}
+		}
+		if want := visionTokens(&r.Config); vision != want {
+			t.Errorf("%s: a picture takes %d tokens, the card says %d", r.Name, vision, want)
+		}
 	}
 }
