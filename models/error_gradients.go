@@ -22,17 +22,27 @@ func (r *Runner) ModuleErrorGradient(b *Batch, s Site, x []float32, l, rounded *
 	out, err := r.call(fmt.Sprintf("module-error-gradient/%s/%s", s, aq.key()), func(in []*node) []*node {
 		g, q := takeGeometry(in)
 		x, counts := q.next(), q.next()
-		exact, rounded := q.layer(t).wholeModule(t, g, s, x, nil), q.layer(t).wholeModule(t, g, s, x, aq)
-		if aq != nil {
-			rounded = graph.StopGradient(rounded)
-		}
-		e := graph.ReduceMean(graph.Abs(graph.Sub(exact, rounded)), -1)
+		e := moduleError(t, g, s, x, q.layer(t), q.layer(t), aq)
+		e = graph.ReduceMean(graph.Mul(e, graph.StopGradient(graph.Sign(e))), -1) // |e|, of derivative 0 at 0
 		return graph.Gradient(graph.ReduceAllSum(graph.Mul(e, counts)), x)
 	}, args...)
 	if err != nil {
 		return nil, err
 	}
 	return out[0], nil
+}
+
+// moduleError is F(x; l) − F(x; rounded).
+func moduleError(t *TextConfig, g geometry, s Site, x *node, l, rounded layerNode, aq *ActQuant) *node {
+	switch {
+	case aq != nil:
+		return graph.Sub(l.wholeModule(t, g, s, x, nil), graph.StopGradient(rounded.wholeModule(t, g, s, x, aq)))
+	case s == O: // the same number without cancellation, whose sign the gradient is
+		return linearNode{w: graph.Sub(l.o.w, rounded.o.w)}.apply(x)
+	case s == Down:
+		return linearNode{w: graph.Sub(l.down.w, rounded.down.w)}.apply(x)
+	}
+	return graph.Sub(l.wholeModule(t, g, s, x, nil), rounded.wholeModule(t, g, s, x, nil))
 }
 
 // wholeModule is the inspected module of a site with quantized inputs at all its

@@ -14,6 +14,7 @@ type searchGroup struct {
 	Key    string
 	Layers []string
 	Alpha  float64
+	Drift  float64 `json:"token_weight_rel_diff_f32_f64"`
 }
 
 // searchCase is a case of a scale search.

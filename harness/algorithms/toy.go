@@ -26,15 +26,23 @@ type toy struct {
 	runner *models.Runner
 }
 
-func (f *folder) toy(prefix string, c toyConfig) (*toy, error) {
-	config := &models.Config{Family: models.Qwen2, ImageToken: -1, EOSToken: -1, Text: models.TextConfig{
-		Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
-		Intermediate: c.Inter, Vocab: c.Vocab, Eps: c.Eps, RopeTheta: c.Theta, QKVBias: c.QKVBias,
-	}}
+// model is the configuration as models has it.
+func (c toyConfig) model() (*models.Config, error) {
 	for _, n := range []int{c.Hidden, c.Layers, c.Heads, c.KVHeads, c.HeadDim, c.Inter, c.Vocab} {
 		if n < 1 {
 			return nil, fmt.Errorf("config %+v: expected positive sizes", c)
 		}
+	}
+	return &models.Config{Family: models.Qwen2, ImageToken: -1, EOSToken: -1, Text: models.TextConfig{
+		Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
+		Intermediate: c.Inter, Vocab: c.Vocab, Eps: c.Eps, RopeTheta: c.Theta, QKVBias: c.QKVBias,
+	}}, nil
+}
+
+func (f *folder) toy(prefix string, c toyConfig) (*toy, error) {
+	config, err := c.model()
+	if err != nil {
+		return nil, err
 	}
 	w := models.NewWeights(config)
 	for _, p := range w.Params(config) {
@@ -52,7 +60,6 @@ func (f *folder) toy(prefix string, c toyConfig) (*toy, error) {
 		copy(p.Data, v)
 	}
 	t := &toy{f: f, prefix: prefix, model: models.New(&models.Processor{Config: config}, w)}
-	var err error
 	t.runner, err = models.NewRunner(t.model)
 	return t, err
 }
