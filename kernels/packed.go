@@ -14,6 +14,8 @@ const (
 	// packedBlock is the number of elements of B that ParallelSgemm packs at a time
 	// (16 MiB).
 	packedBlock = 4 << 20
+	// packBand is the number of rows of B that are packed before the next ones.
+	packBand = 16
 	// packedSerial is the number of multiplications up to which starting threads
 	// costs more than it gives.
 	packedSerial = 1 << 19
@@ -36,12 +38,20 @@ func PackColumns(dst []float32, transB bool, k, n int, b []float32, ldb int) {
 	if k == 0 {
 		return
 	}
-	for j := 0; j < n; j += panelWidth {
-		from := j
-		if transB {
-			from = j * ldb
+	// Rows are read in bands, each through all panels, so that few pages are open.
+	band := k
+	if !transB {
+		band = packBand
+	}
+	for p := 0; p < k; p += band {
+		rows := min(band, k-p)
+		for j := 0; j < n; j += panelWidth {
+			from := p*ldb + j
+			if transB {
+				from = j * ldb
+			}
+			packPanel(dst[j*k+p*panelWidth:], transB, rows, min(panelWidth, n-j), b[from:], ldb)
 		}
-		packPanel(dst[j*k:], transB, k, min(panelWidth, n-j), b[from:], ldb)
 	}
 }
 
@@ -85,16 +95,13 @@ func SgemmPacked(transA bool, m, n, k int, a []float32, lda int, packed, c []flo
 // packedRows multiplies m rows of A, kc steps long, with all packed panels, k steps
 // long.
 func (buf *gemmBuffer) packedRows(m, n, k, kc int, a []float32, ars, aks int, packed, c []float32, ldc int, add bool) {
-	var strips []float32
-	if ars == 1 && aks >= gemmPackStride && n >= gemmPackColumns && packStrips(buf.strips[:], m, kc, a, aks) {
-		strips = buf.strips[:]
-	}
+	strips, a, ars := buf.gather(m, n, kc, a, ars, aks)
 	for j := 0; j < n; j += panelWidth {
 		if columns := n - j; columns < panelWidth {
 			buf.partial(m, columns, kc, strips, a, ars, aks, packed[j*k:], panelWidth, c[j:], ldc, add)
 			continue
 		}
-		sgemmPanel(m, kc, strips, a, ars, aks, packed[j*k:], panelWidth, c[j:], ldc, add)
+		sgemmPanel(m, kc, strips, a, ars, aks, packed[j*k:], panelWidth, panelWidth*k, c[j:], ldc, add)
 	}
 }
 

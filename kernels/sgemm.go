@@ -26,6 +26,9 @@ const (
 	// stride of a transposed A from which copying A into strips costs less than
 	// reading it in place.
 	gemmPackColumns, gemmPackStride = 96, 384
+	// gemmCopyStride is the row stride of an A that is not transposed from which its
+	// rows are copied together: those of a page or more apart share cache sets.
+	gemmCopyStride = 1024
 )
 
 // gemmBuffer holds one block of packed panels, one of packed strips of A, and a
@@ -91,16 +94,13 @@ func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bo
 	rows := gemmBlockA / kc / 6 * 6
 	for i := 0; i < m; i += rows {
 		mc := min(rows, m-i)
-		var strips []float32
-		if ars == 1 && aks >= gemmPackStride && nc >= gemmPackColumns && packStrips(buf.strips[:], mc, kc, a[i:], aks) {
-			strips = buf.strips[:]
-		}
+		strips, rowsA, strideA := buf.gather(mc, nc, kc, a[i*ars:], ars, aks)
 		for j := 0; j < nc; j += panelWidth {
 			columns := min(panelWidth, nc-j)
-			panel, bks := buf.panels[j*kc:], panelWidth
+			panel, bks, next := buf.panels[j*kc:], panelWidth, panelWidth*kc
 			switch {
 			case inPlace && columns == panelWidth:
-				panel, bks = b[j:], ldb
+				panel, bks, next = b[j:], ldb, panelWidth
 			case i > 0: // packed with the first rows
 			case transB:
 				packPanel(panel, true, kc, columns, b[j*ldb:], ldb)
@@ -108,12 +108,29 @@ func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bo
 				packPanel(panel, false, kc, columns, b[j:], ldb)
 			}
 			if columns == panelWidth {
-				sgemmPanel(mc, kc, strips, a[i*ars:], ars, aks, panel, bks, c[i*ldc+j:], ldc, add)
+				sgemmPanel(mc, kc, strips, rowsA, strideA, aks, panel, bks, next, c[i*ldc+j:], ldc, add)
 				continue
 			}
-			buf.partial(mc, columns, kc, strips, a[i*ars:], ars, aks, panel, bks, c[i*ldc+j:], ldc, add)
+			buf.partial(mc, columns, kc, strips, rowsA, strideA, aks, panel, bks, c[i*ldc+j:], ldc, add)
 		}
 	}
+}
+
+// gather brings m rows of A, kc steps long, together in the buffer where n columns
+// are worth it: a transposed A as strips, rows that lie far apart as rows. Else, and
+// for the rows that make no whole strip, A is read in place.
+func (buf *gemmBuffer) gather(m, n, kc int, a []float32, ars, aks int) (strips, rows []float32, stride int) {
+	switch {
+	case n < gemmPackColumns:
+	case ars == 1 && aks >= gemmPackStride && packStrips(buf.strips[:], m, kc, a, aks):
+		return buf.strips[:], a, ars
+	case aks == 1 && ars >= gemmCopyStride && m > 1:
+		for i := range m {
+			copy(buf.strips[i*kc:(i+1)*kc], a[i*ars:])
+		}
+		return nil, buf.strips[:], kc
+	}
+	return nil, a, ars
 }
 
 // partial multiplies m rows of A with a panel of which only the first columns count.
@@ -121,7 +138,7 @@ func (buf *gemmBuffer) partial(m, columns, kc int, strips, a []float32, ars, aks
 	if len(buf.edge) < m*panelWidth {
 		buf.edge = make([]float32, m*panelWidth)
 	}
-	sgemmPanel(m, kc, strips, a, ars, aks, panel, bks, buf.edge, panelWidth, false)
+	sgemmPanel(m, kc, strips, a, ars, aks, panel, bks, 0, buf.edge, panelWidth, false)
 	storePanel(m, columns, buf.edge, c, ldc, add)
 }
 

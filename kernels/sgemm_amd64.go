@@ -4,10 +4,11 @@ package kernels
 // and rows must be at least 1.
 
 // sgemmTiles6 computes tiles successive tiles of 6×16 elements of C from 6·tiles
-// rows of A, step bytes from one six to the next, and one panel of B.
+// rows of A, step bytes from one six to the next, and one panel of B. The next panel
+// lies next bytes behind this one.
 //
 //go:noescape
-func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles, step int)
+func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles, step, next int)
 
 //go:noescape
 func sgemmTile4(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool)
@@ -56,9 +57,10 @@ func packStrips(dst []float32, m, k int, a []float32, lda int) bool {
 	return true
 }
 
-// sgemmPanel computes an m×16 block of C from m rows of A and one panel of B. If
-// strips is not nil it holds the whole sixes of rows as packStrips leaves them.
-func sgemmPanel(m, k int, strips, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc int, add bool) {
+// sgemmPanel computes an m×16 block of C from m rows of A and one panel of B, next
+// elements before the panel that will follow. If strips is not nil it holds the whole
+// sixes of rows as packStrips leaves them.
+func sgemmPanel(m, k int, strips, a []float32, ars, aks int, b []float32, bks, next int, c []float32, ldc int, add bool) {
 	if !useAVX2 {
 		sgemmPanelGo(m, k, a, ars, aks, b, bks, c, ldc, add)
 		return
@@ -67,9 +69,9 @@ func sgemmPanel(m, k int, strips, a []float32, ars, aks int, b []float32, bks in
 	switch {
 	case i == 0:
 	case strips != nil:
-		sgemmTiles6(k, &strips[0], 4, 24, &b[0], bks*4, &c[0], ldc*4, add, i/6, k*24)
+		sgemmTiles6(k, &strips[0], 4, 24, &b[0], bks*4, &c[0], ldc*4, add, i/6, k*24, next*4)
 	default:
-		sgemmTiles6(k, &a[0], ars*4, aks*4, &b[0], bks*4, &c[0], ldc*4, add, i/6, ars*24)
+		sgemmTiles6(k, &a[0], ars*4, aks*4, &b[0], bks*4, &c[0], ldc*4, add, i/6, ars*24, next*4)
 	}
 	if m-i >= 4 {
 		sgemmTile4(k, &a[i*ars], ars*4, aks*4, &b[0], bks*4, &c[i*ldc], ldc*4, add)

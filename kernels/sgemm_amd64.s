@@ -51,7 +51,11 @@
 #define STEP1 LOADB; ROW0; ADVANCE
 #define STEP2 LOADB; ROW0; ROW1; ADVANCE
 #define STEP4 LOADB; ROW0; ROW1; ROW2; ROW3; ADVANCE
-#define STEP6 LOADB; ROW0; ROW1; ROW2; ROW3; ROW4; ROW5; ADVANCE
+#define STEP6 LOADB; PREFETCHT0 (DI)(CX*1); ROW0; ROW1; ROW2; ROW3; ROW4; ROW5; ADVANCE
+
+#define PREFETCHC \
+	PREFETCHT0 (BX) \
+	ADDQ       R9, BX
 
 #define ADDC(lo, hi) \
 	VADDPS (DX), lo, lo   \
@@ -79,15 +83,25 @@
 	LEAQ (R8)(R8*2), R12 \
 	LEAQ (R8)(R8*4), R13
 
-// func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles, step int)
-TEXT ·sgemmTiles6(SB), NOSPLIT, $0-88
+// func sgemmTiles6(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, add bool, tiles, step, next int)
+TEXT ·sgemmTiles6(SB), NOSPLIT, $0-96
 	LOADARGS
 	MOVQ tiles+72(FP), R15
-	MOVQ step+80(FP), CX
 	MOVQ SI, AX            // first row of the tile
 	MOVQ DI, R14           // start of the panel
 
 tile:
+	// The last tile fetches the next panel, 64 bytes a step; CX is how far ahead.
+	XORQ    CX, CX
+	CMPQ    R15, $1
+	CMOVQEQ next+88(FP), CX
+	MOVQ    DX, BX
+	PREFETCHC
+	PREFETCHC
+	PREFETCHC
+	PREFETCHC
+	PREFETCHC
+	PREFETCHC
 	MOVQ AX, SI
 	MOVQ R14, DI
 	ZERO2(Y4, Y5)
@@ -136,7 +150,7 @@ store:
 	STOREC(Y10, Y11)
 	STOREC(Y12, Y13)
 	STOREC(Y14, Y15)
-	ADDQ CX, AX
+	ADDQ step+80(FP), AX
 	DECQ R15
 	JNZ  tile
 	VZEROUPPER

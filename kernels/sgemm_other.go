@@ -8,7 +8,7 @@ func packStrips(_ []float32, _, _ int, _ []float32, _ int) bool {
 }
 
 // sgemmPanel computes an m×16 block of C from m rows of A and one panel of B.
-func sgemmPanel(m, k int, _, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc int, add bool) {
+func sgemmPanel(m, k int, _, a []float32, ars, aks int, b []float32, bks, _ int, c []float32, ldc int, add bool) {
 	sgemmPanelGo(m, k, a, ars, aks, b, bks, c, ldc, add)
 }
 
