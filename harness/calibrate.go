@@ -309,7 +309,14 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 	if err := firstError(q.Method.Validate(), q.Method.Built(), q.Format.Validate(), m.checkUnquantized(), checkGroups(m, q.Format, q.Fallback)); err != nil {
 		return nil, err
 	}
-	out := &Quantized{Quantization: q, key: quantizeKey(m, c, q)}
+	m, c, err := m.prepared(c, q)
+	if err != nil {
+		return nil, err
+	}
+	if m.rotation != nil {
+		reportEngine(m.s.ctx, m.rotation.Events())
+	}
+	out := &Quantized{Quantization: q, on: m, key: quantizeKey(m, c, q)}
 	silent := m.WithProgress(nil) // loading again is no progress
 	out.layers = sync.OnceValues(func() ([]*calibratedLayer, error) { return silent.quantizedLayers(c, q) })
 	info, err := once(m, fmt.Sprintf("quantize %s, %s", m.Name, q), out.key, jsonCodec[quantizedInfo](), func(m *Model) (info quantizedInfo, err error) {

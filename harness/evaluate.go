@@ -82,7 +82,7 @@ func (m *Model) Evaluate(q *Quantized, questions ...Questions) ([]eval.Sample, e
 	if q == nil {
 		return m.evaluate(nil, nil, questions)
 	}
-	return m.evaluate(q, m, questions)
+	return q.on.in(m.s).evaluate(q, m, questions)
 }
 
 // EvaluateAgainst asks the model; KL and agreement are against another model

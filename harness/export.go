@@ -66,7 +66,7 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: data, Events: m.s.Events(),
 	}
 	return manifest, writeFolder(dir, func(tmp string) error {
-		if err := m.WithLayers(layers).Save(tmp, "F32"); err != nil {
+		if err := q.on.WithLayers(layers).Save(tmp, "F32"); err != nil {
 			return err
 		}
 		if err := safetensors.WriteFile(filepath.Join(tmp, GridsFile), map[string]string{"format": q.Format.String()}, grids...); err != nil {

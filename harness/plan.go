@@ -76,7 +76,9 @@ func (p *Plan) addModel(m *Model) error {
 	if err := m.checkUnquantized(); err != nil {
 		return err
 	}
-	p.addCell(Cell{Model: m.Name, Method: MethodFP, Seed: p.Spec.Seeds[0], m: m})
+	if err := p.addCell(Cell{Model: m.Name, Method: MethodFP, Seed: p.Spec.Seeds[0], m: m}); err != nil {
+		return err
+	}
 	for _, text := range p.Spec.Formats {
 		format, err := ptq.ParseFormat(text)
 		if err != nil {
@@ -92,7 +94,9 @@ func (p *Plan) addModel(m *Model) error {
 			}
 			for _, seed := range p.Spec.Seeds {
 				q := Quantization{Method: method, Format: format, Fallback: p.Spec.GroupFallback}
-				p.addCell(Cell{Model: m.Name, Format: format.String(), Method: method.Name, Seed: seed, m: m, q: q})
+				if err := p.addCell(Cell{Model: m.Name, Format: format.String(), Method: method.Name, Seed: seed, m: m, q: q}); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -111,28 +115,34 @@ func checkGroups(m *Model, f ptq.Format, fallback ptq.GroupFallback) error {
 }
 
 // addCell appends a cell and those of its stages that no earlier cell needs.
-func (p *Plan) addCell(c Cell) {
+func (p *Plan) addCell(c Cell) error {
 	p.Cells = append(p.Cells, c)
 	var weights Key
+	on := c.m
 	if c.Method != MethodFP {
-		samples := p.samples(c)
+		var samples *Samples
+		var err error
+		if on, samples, err = c.m.prepared(p.samples(c), c.q); err != nil {
+			return err
+		}
 		p.addStage(embedStage, fmt.Sprintf("%d calibration samples, seed %d", samples.N, samples.Seed), samples.key)
 		if c.q.Method.NeedsTokens() {
 			p.addTokens(c, samples)
 		}
-		for i, key := range layerKeys(c.m, samples, c.q) {
+		for i, key := range layerKeys(on, samples, c.q) {
 			p.addStage(calibrateStage, fmt.Sprintf("layer %d, %s", i, c), key)
 		}
-		weights = quantizeKey(c.m, samples, c.q)
+		weights = quantizeKey(on, samples, c.q)
 		p.addStage(quantizeStage, c.String(), weights)
 	}
 	for _, q := range p.questions() {
 		for _, part := range q.chunks() {
 			what := fmt.Sprintf("%s %d to %d", part.Task, part.Start, part.Start+part.N-1)
-			p.addStage(embedStage, what, part.embedKey(c.m, Key(p.DataSHA256)))
-			p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(c.m, Key(p.DataSHA256), weights, c.m))
+			p.addStage(embedStage, what, part.embedKey(on, Key(p.DataSHA256)))
+			p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(on, Key(p.DataSHA256), weights, c.m))
 		}
 	}
+	return nil
 }
 
 func (p *Plan) addTokens(c Cell, samples *Samples) {

@@ -55,6 +55,7 @@ type Quantized struct {
 	AvgBits       float64 // bits per quantized weight, scales and zeros counted
 	WeightsSHA256 string  // of all weights of the model, the dequantized ones in their places
 
+	on     *Model // the model whose layers were rounded: edited where the method or its outliers ask for it
 	key    Key
 	layers func() ([]*calibratedLayer, error)
 }
@@ -113,7 +114,7 @@ func (m *Model) quantizedRunner(q *Quantized) (*models.Runner, *models.ActQuant,
 	if err != nil {
 		return nil, nil, err
 	}
-	return r.With(m.WithLayers(layers)), q.Format.ActQuant(), nil
+	return r.With(q.on.WithLayers(layers)), q.Format.ActQuant(), nil
 }
 
 // paramTensors are a layer's weights under their checkpoint names.

@@ -299,7 +299,7 @@ func (r *run) score(c Cell, m *Model, q *Quantized, fp, samples []eval.Sample, r
 	data, questions := Key(r.p.DataSHA256), r.p.questions()
 	keys := answerKeys(m, data, "", nil, questions)
 	if q != nil {
-		keys = append(keys, answerKeys(m, data, q.key, m, questions)...)
+		keys = append(keys, answerKeys(q.on, data, q.key, m, questions)...)
 	}
 	record.Samples = samplesDir + "/" + c.file() + ".jsonl"
 	if err := record.setScores(m, r.p.Spec.Stats, keys, fp, samples); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/internal/root"
 	"github.com/tlqlab/tlqlab/models"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // Session is what stages run in: the project's folder, the store, and the
@@ -37,6 +38,7 @@ type Session struct {
 type sharedModels struct {
 	mu     sync.Mutex
 	models map[string]*Model // by folder
+	edited map[Key]*lazy     // edited forms of them
 }
 
 // Open finds the project's folder and opens the store.
@@ -65,7 +67,7 @@ func NewSession(root, storeDir string, limit int64) (*Session, error) {
 	}
 	return &Session{
 		Root: root, Store: store, ctx: WithEvents(context.Background(), &EventLog{Echo: os.Stderr}),
-		shared: &sharedModels{models: map[string]*Model{}},
+		shared: &sharedModels{models: map[string]*Model{}, edited: map[Key]*lazy{}},
 	}, nil
 }
 
@@ -103,14 +105,16 @@ type Model struct {
 	WeightsSHA256 string    // of all weights
 	Manifest      *Manifest // of a quantized model's folder; nil for an ordinary one
 
-	s    *Session
-	key  Key
-	lazy *lazy
+	s        *Session
+	key      Key
+	lazy     *lazy
+	rotation *ptq.Rotation // that made it; nil: none
 }
 
 // lazy is what a model makes when it is first needed.
 type lazy struct {
 	model *models.Model
+	base  *Model // that an edit was made of; nil for a checkpoint
 
 	mu        sync.Mutex
 	runner    *models.Runner
@@ -209,14 +213,20 @@ func (m *Model) Runner() (*models.Runner, error) {
 	l := m.lazy
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.runner == nil {
-		r, err := models.NewRunner(l.model)
+	if l.runner != nil {
+		return l.runner, nil
+	}
+	if l.base != nil {
+		r, err := l.base.Runner()
 		if err != nil {
 			return nil, err
 		}
-		l.runner = r
+		l.runner = r.With(l.model)
+		return l.runner, nil
 	}
-	return l.runner, nil
+	r, err := models.NewRunner(l.model)
+	l.runner = r
+	return r, err
 }
 
 // started tells whether a runner was needed.

@@ -93,6 +93,10 @@ func importanceNeeds(name string) ptq.Needs {
 // token of the samples at the output sites of every layer. Stage importance. Importances
 // that are measured while layers are calibrated have no such stage: the error says so.
 func (m *Model) Importance(c *Samples, q Quantization) (*ptq.TokenStats, error) {
+	m, c, err := m.prepared(c, q)
+	if err != nil {
+		return nil, err
+	}
 	return m.importance(c, q.Method.Tokens.Importance, q)
 }
 
@@ -138,6 +142,10 @@ func tokensKey(c *Samples, q Quantization) Key {
 // and how much they weigh. Stage tokens. Where the method's importance is measured while
 // layers are calibrated, the set is only prepared ([ptq.LateTokens]).
 func (m *Model) Tokens(c *Samples, q Quantization) (*ptq.TokenSet, error) {
+	m, c, err := m.prepared(c, q)
+	if err != nil {
+		return nil, err
+	}
 	return once(m, fmt.Sprintf("token-level calibration set of %s, %s", m.Name, q), tokensKey(c, q), m.tokensCodec(),
 		func(m *Model) (*ptq.TokenSet, error) {
 			in, err := m.selection(c, q)

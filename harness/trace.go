@@ -13,6 +13,10 @@ func (m *Model) CalibrationSteps() int { return m.NumLayers() * layerSteps }
 // Trace tells how the layers were calibrated: every search's curve, and how
 // the error of the quantized path grows. Stage calibrate.
 func (m *Model) Trace(c *Samples, q Quantization) (*Trace, error) {
+	m, c, err := m.prepared(c, q)
+	if err != nil {
+		return nil, err
+	}
 	layers, err := m.calibrate(c, q)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ func Methods() []Method {
 	return []Method{
 		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), qig(), qigWeights(), tlq(),
 		gptq(), gptaq(), rsq(), vlmq(), vlmqGPTAQ(), tlqGPTQ(),
+		quaRotNearest(), quaRot(), quaRotTLQ(),
 		answersOnly(), tlqRandom(), tlqShuffled(), tlqLeast(), tlqFewer(),
 	}
 }
