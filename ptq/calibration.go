@@ -19,6 +19,9 @@ type Runner interface {
 	Module(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant) ([]float32, error)
 	TokenError(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant, target []float32, metric string) ([]float32, error)
 	Gradients(b *models.Batch, visit func(layer int, o, down []float32) error) error
+	Head() (*models.Head, error)
+	LossGradient(b *models.Batch, x []float32, h *models.Head) ([]float32, error)
+	BlockGradient(b *models.Batch, x, dy []float32, l *models.Layer) (dx, dO []float32, err error)
 	AttentionMass(b *models.Batch, x []float32, l *models.Layer) ([]float32, error)
 	ModuleErrorGradient(b *models.Batch, s models.Site, x []float32, l, rounded *models.Layer, aq *models.ActQuant) ([]float32, error)
 	BlockErrorGradients(b *models.Batch, x []float32, l *models.Layer, target []float32) (map[models.Site][]float32, error)
@@ -131,25 +134,26 @@ func (c *Calibration) Gradients(ctx context.Context) (*TokenStats, error) {
 		return nil, err
 	}
 	st := newTokenStats(c.Model.NumLayers(), len(samples))
-	err = c.eachBatch(ctx, func(b *models.Batch) error {
-		return c.Runner.Gradients(b, func(layer int, o, down []float32) error {
-			st.Layers[layer].set(models.O, b, o, meanAbs)
-			st.Layers[layer].set(models.Down, b, down, meanAbs)
-			return ctx.Err()
+	err = c.eachWalk(ctx, 1, 2, func(w *walk) error {
+		err := w.eachLayer(ctx, true, c.Model.Layer, func(_, k int, l *models.Layer, x []float32) ([]float32, error) {
+			res, err := c.Runner.Block(w.chunk[k], x, l, models.BlockOptions{})
+			if err != nil {
+				return nil, err
+			}
+			return res.Y, nil
+		})
+		if err != nil {
+			return err
+		}
+		return w.back(ctx, func(layer, k int, o, down []float32) {
+			st.Layers[layer].set(models.O, w.chunk[k], o, meanAbs)
+			st.Layers[layer].set(models.Down, w.chunk[k], down, meanAbs)
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return st, st.check("gradients", c.Model.NumLayers(), samples)
-}
-
-// eachBatch runs f on every batch, some side by side; f writes nothing but its
-// samples' own numbers.
-func (c *Calibration) eachBatch(ctx context.Context, f func(b *models.Batch) error) error {
-	return ordered(ctx, c.workers(), len(c.Batches),
-		func(i int) (struct{}, error) { return struct{}{}, f(c.Batches[i]) },
-		func(i int, _ struct{}) error { return c.step(ctx, i+1, len(c.Batches)) })
 }
 
 // set reduces the rows of x [B, T, C] to one number per token.
@@ -178,32 +182,47 @@ func abs(v float32) float64 { return float64(max(v, -v)) }
 // does not need it. Errors that it looks at are those of rounding to nearest on the
 // method's path: see [TokenView]. rng seeds random importances.
 func (c *Calibration) Importance(ctx context.Context, name string, gradients *TokenStats, rng *rand.Rand) (*TokenStats, error) {
+	out, _, err := c.importance(ctx, name, gradients, false, rng)
+	return out, err
+}
+
+// ImportanceAndGradients computes an importance that needs [Needs].Product, and what
+// [Calibration.Gradients] would give, bit for bit, from the same backward pass.
+func (c *Calibration) ImportanceAndGradients(ctx context.Context, name string, rng *rand.Rand) (importance, gradients *TokenStats, err error) {
+	if imp, err := findImportance(name, c.Own); err != nil || !imp.Needs.Product || imp.Needs.Gradient {
+		return nil, nil, errors.Join(err, fmt.Errorf("ptq: importance %q takes no backward pass of its own, or needs the gradients beforehand; measure them by themselves", name))
+	}
+	return c.importance(ctx, name, nil, true, rng)
+}
+
+// importance also returns the gradients where it is asked to and they are at hand.
+func (c *Calibration) importance(ctx context.Context, name string, gradients *TokenStats, also bool, rng *rand.Rand) (*TokenStats, *TokenStats, error) {
 	imp, err := findImportance(name, c.Own)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if imp.Needs.Late() {
-		return nil, fmt.Errorf("ptq: importance %q is measured while layers are calibrated, on the streams found there; expected one of %s", name, strings.Join(earlyNames(c.Own), ", "))
+		return nil, nil, fmt.Errorf("ptq: importance %q is measured while layers are calibrated, on the streams found there; expected one of %s", name, strings.Join(earlyNames(c.Own), ", "))
 	}
 	samples, err := c.samples()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	layers := c.Model.NumLayers()
 	if imp.Needs.Gradient {
 		if err := gradients.check("gradients", layers, samples); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	measured, err := c.measure(ctx, imp.Needs, len(samples))
+	measured, err := c.measure(ctx, imp.Needs, also, len(samples))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	seed := [2]uint64{rng.Uint64(), rng.Uint64()}
+	frequency := frequencies(samples)
 	out := newTokenStats(layers, len(samples))
 	for i := range layers {
 		for k, site := range outputSites {
-	frequency := frequencies(samples)
 			for s, sample := range samples {
 				v := &TokenView{Layer: i, Site: site, Sample: s, Modality: sample.Modality, Rand: viewRand(seed, i, k, s)}
 				v.Gradient = gradients.row(i, site, s)
@@ -212,13 +231,13 @@ func (c *Calibration) Importance(ctx context.Context, name string, gradients *To
 				v.Frequency, v.Parts = frequency[s], c.Method.Tokens.Parts
 				scores := imp.Score(v)
 				if err := checkScores(name, v, scores); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 				out.Layers[i].At(site)[s] = slices.Clone(scores)
 			}
 		}
 	}
-	return out, nil
+	return out, measured.gradient, nil
 }
 
 // row returns one sample's numbers, nil where nothing was measured.
