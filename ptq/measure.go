@@ -3,18 +3,18 @@ package ptq
 import (
 	"context"
 	"math"
-	"sync"
 
 	"github.com/tlqlab/tlqlab/models"
 )
 
 // measurements are token statistics of errors; nil where not asked for.
-type measurements struct{ error, product *TokenStats }
+type measurements struct{ error, product, gradient *TokenStats }
 
-// measure runs every batch along the fp path and along the path of the rounded
-// model, and reduces the errors at the output sites. Memory is one batch's errors
-// of all layers, where products with gradients are asked for.
-func (c *Calibration) measure(ctx context.Context, needs Needs, samples int) (*measurements, error) {
+// measure runs the batches along the fp path and along the path of the rounded model,
+// layer by layer, and reduces the errors at the output sites. With gradients, where
+// products are asked for, the backward pass also gives those of
+// [Calibration.Gradients].
+func (c *Calibration) measure(ctx context.Context, needs Needs, gradients bool, samples int) (*measurements, error) {
 	m := &measurements{}
 	if !needs.walk() {
 		return m, nil
@@ -23,66 +23,111 @@ func (c *Calibration) measure(ctx context.Context, needs Needs, samples int) (*m
 	if needs.Error {
 		m.error = newTokenStats(layers, samples)
 	}
+	streams, passes := 1, 1
 	if needs.Product {
 		m.product = newTokenStats(layers, samples)
+		streams, passes = 3, 2
+		if gradients {
+			m.gradient = newTokenStats(layers, samples)
+		}
 	}
-	rounded := layerCache{c: c}
-	return m, c.eachBatch(ctx, func(b *models.Batch) error { return c.measureBatch(ctx, b, m, &rounded) })
+	return m, c.eachWalk(ctx, streams, passes, func(w *walk) error { return m.walk(ctx, w) })
 }
 
 // outputErrors are the errors at the output sites of one layer, [B, T, C].
 type outputErrors struct{ o, down []float32 }
 
-func (c *Calibration) measureBatch(ctx context.Context, b *models.Batch, m *measurements, rounded *layerCache) error {
-	errors := make([]outputErrors, c.Model.NumLayers())
-	fp, path := b.X, b.X
+// walk measures one run of batches.
+func (m *measurements) walk(ctx context.Context, w *walk) error {
+	c := w.c
+	errors := make([][]outputErrors, c.Model.NumLayers()) // [layer][batch]
 	for i := range errors {
-		if err := ctx.Err(); err != nil {
-			return err
+		errors[i] = make([]outputErrors, len(w.chunk))
+	}
+	path := make([][]float32, len(w.chunk)) // nil where it is the fp path
+	var rounded *models.Layer
+	layer := func(i int) (*models.Layer, error) {
+		l, err := c.Model.Layer(i)
+		if err != nil {
+			return nil, err
 		}
-		var err error
-		if fp, path, errors[i], err = c.layerError(b, i, fp, path, rounded); err != nil {
-			return err
+		q, _, err := QuantizeLayer(l, c.Format, c.Fallback)
+		if err != nil {
+			return nil, err
+		}
+		rounded = q.Layer
+		return l, nil
+	}
+	err := w.eachLayer(ctx, m.product != nil, layer, func(i, k int, l *models.Layer, x []float32) ([]float32, error) {
+		p := path[k]
+		if p == nil {
+			p = x
+		}
+		y, next, e, err := c.layerError(w.chunk[k], l, rounded, x, p)
+		if err != nil {
+			return nil, err
 		}
 		if m.error != nil {
-			m.error.Layers[i].set(models.O, b, errors[i].o, meanAbs)
-			m.error.Layers[i].set(models.Down, b, errors[i].down, meanAbs)
+			m.error.Layers[i].set(models.O, w.chunk[k], e.o, meanAbs)
+			m.error.Layers[i].set(models.Down, w.chunk[k], e.down, meanAbs)
 		}
-		if m.product == nil {
-			errors[i] = outputErrors{}
+		if m.product != nil {
+			if errors[i][k], err = c.keepErrors(e); err != nil {
+				return nil, err
+			}
 		}
+		c.Spill.Free(path[k])
+		path[k] = nil
+		if next != nil {
+			path[k], err = c.Spill.Keep(next)
+		}
+		return y, err
+	})
+	c.Spill.Free(path...)
+	if err != nil || m.product == nil {
+		return err
 	}
-	if m.product == nil {
-		return nil
-	}
-	return c.Runner.Gradients(b, func(layer int, o, down []float32) error {
-		m.product.Layers[layer].setProduct(models.O, b, errors[layer].o, o)
-		m.product.Layers[layer].setProduct(models.Down, b, errors[layer].down, down)
-		return ctx.Err()
+	return w.back(ctx, func(i, k int, o, down []float32) {
+		e, b := &errors[i][k], w.chunk[k]
+		m.product.Layers[i].setProduct(models.O, b, e.o, o)
+		m.product.Layers[i].setProduct(models.Down, b, e.down, down)
+		if m.gradient != nil {
+			m.gradient.Layers[i].set(models.O, b, o, meanAbs)
+			m.gradient.Layers[i].set(models.Down, b, down, meanAbs)
+		}
+		c.Spill.Free(e.o, e.down)
+		*e = outputErrors{}
 	})
 }
 
-// layerError runs layer i on both paths and returns the streams behind it and
-// the errors of the rounded layer's outputs.
-func (c *Calibration) layerError(b *models.Batch, i int, fp, path []float32, rounded *layerCache) (nextFP, nextPath []float32, e outputErrors, err error) {
-	l, q, err := rounded.layer(i)
-	if err != nil {
-		return nil, nil, e, err
+// keepErrors moves errors to where they stay until the gradients come.
+func (c *Calibration) keepErrors(e outputErrors) (kept outputErrors, err error) {
+	if kept.o, err = c.Spill.Keep(e.o); err != nil {
+		return kept, err
 	}
+	kept.down, err = c.Spill.Keep(e.down)
+	return kept, err
+}
+
+// layerError runs a layer on both paths and returns the streams behind it, that of the
+// rounded path nil where it is the other, and the errors of the rounded layer's outputs.
+func (c *Calibration) layerError(b *models.Batch, l, rounded *models.Layer, fp, path []float32) (nextFP, nextPath []float32, e outputErrors, err error) {
+	defer c.Spill.Rest(path)
 	exact, err := c.Runner.Block(b, fp, l, models.BlockOptions{Outputs: true})
 	if err != nil {
 		return nil, nil, e, err
 	}
-	quantized, err := c.Runner.Block(b, path, q, models.BlockOptions{ActQuant: c.Format.ActQuant(), Outputs: true})
+	quantized, err := c.Runner.Block(b, path, rounded, models.BlockOptions{ActQuant: c.Format.ActQuant(), Outputs: true})
 	if err != nil {
 		return nil, nil, e, err
 	}
-	nextFP, nextPath = exact.Y, quantized.Y
-	if c.Method.Path.Expose == ExposeNone {
-		nextPath = exact.Y
-	} else if c.Method.Path.Target == TargetSame {
-		if exact, err = c.Runner.Block(b, path, l, models.BlockOptions{Outputs: true}); err != nil {
-			return nil, nil, e, err
+	nextFP = exact.Y
+	if c.Method.Path.Expose != ExposeNone {
+		nextPath = quantized.Y
+		if c.Method.Path.Target == TargetSame {
+			if exact, err = c.Runner.Block(b, path, l, models.BlockOptions{Outputs: true}); err != nil {
+				return nil, nil, e, err
+			}
 		}
 	}
 	return nextFP, nextPath, outputErrors{subtract(quantized.OOut, exact.OOut), subtract(quantized.Down, exact.Down)}, nil
@@ -112,44 +157,4 @@ func (l *LayerStats) setProduct(site models.Site, b *models.Batch, e, g []float3
 		}
 		l.At(site)[sample] = values
 	}
-}
-
-// layerCache gives layers and their rounded forms, and keeps them while they
-// are small: rounding again is cheap beside running a batch, memory is not.
-type layerCache struct {
-	c     *Calibration
-	mu    sync.Mutex
-	kept  map[int][2]*models.Layer
-	bytes int
-}
-
-// cacheLimit is the size in bytes up to which a layerCache keeps layers.
-const cacheLimit = 1 << 28
-
-func (k *layerCache) layer(i int) (exact, rounded *models.Layer, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if pair, ok := k.kept[i]; ok {
-		return pair[0], pair[1], nil
-	}
-	l, err := k.c.Model.Layer(i)
-	if err != nil {
-		return nil, nil, err
-	}
-	q, _, err := QuantizeLayer(l, k.c.Format, k.c.Fallback)
-	if err != nil {
-		return nil, nil, err
-	}
-	size := 0
-	for _, p := range l.Params() {
-		size += 2 * 4 * len(p.Data)
-	}
-	if k.bytes+size <= cacheLimit {
-		if k.kept == nil {
-			k.kept = map[int][2]*models.Layer{}
-		}
-		k.kept[i] = [2]*models.Layer{l, q.Layer}
-		k.bytes += size
-	}
-	return l, q.Layer, nil
 }
