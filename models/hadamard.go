@@ -1,31 +1,32 @@
 package models
 
-import "math"
+import "github.com/tlqlab/tlqlab/kernels"
 
-// hadamardShape cuts n columns into blocks of a power of two.
-func hadamardShape(n int) (blocks, size int) {
-	size = 1
-	for n%(2*size) == 0 {
-		size *= 2
+// HadamardBlocks is the transform that n values pass: in as few equal blocks as have a
+// Hadamard matrix, one where n itself has. M is then the identity of that order ⊗ the
+// block's.
+func HadamardBlocks(n int) (h *kernels.Hadamard, blocks int) {
+	for blocks = 1; ; blocks++ {
+		if n%blocks != 0 {
+			continue
+		}
+		if h, err := kernels.NewHadamard(n / blocks); err == nil { // at the latest of order 1
+			return h, blocks
+		}
 	}
-	return n / size, size
 }
 
-// HadamardMatrix is the orthogonal matrix M [n, n] of the transform x·M.
-func HadamardMatrix(n int) []float64 {
-	_, size := hadamardShape(n)
-	m := make([]float64, n*n)
+// hadamardMatrix is the orthogonal matrix M [n, n] of the transform x·M in blocks.
+func hadamardMatrix(h *kernels.Hadamard, blocks int) []float32 {
+	n := h.Len() * blocks
+	wide := make([]float64, n*n)
 	for i := range n {
-		for j := range n {
-			if i/size != j/size {
-				continue
-			}
-			sign := 1.0
-			for b := (i % size) & (j % size); b != 0; b &= b - 1 {
-				sign = -sign
-			}
-			m[i*n+j] = sign / math.Sqrt(float64(size))
-		}
+		wide[i*n+i] = 1
+	}
+	h.ApplyWide(wide, 1)
+	m := make([]float32, len(wide))
+	for i, v := range wide {
+		m[i] = float32(v)
 	}
 	return m
 }

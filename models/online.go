@@ -5,6 +5,7 @@ import (
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/tlqlab/tlqlab/kernels"
 )
 
 // OnlineHadamard says which inputs of a block's linears pass an orthogonal
@@ -32,50 +33,42 @@ func (o OnlineHadamard) mixHeads(t *TextConfig, x *node) *node {
 	}
 	dims := x.Shape().Dimensions
 	x = graph.Reshape(x, dims[0], dims[1], t.Heads, t.HeadDim)
-	x = graph.Einsum("bthd,hk->btkd", x, hadamardConst(x, t.Heads))
+	h, blocks := HadamardBlocks(t.Heads)
+	x = graph.Einsum("bthd,hk->btkd", x, matrixConst(x, h, blocks))
 	return graph.Reshape(x, dims...)
 }
 
 // hadamardSplit is the width above which a transform runs as two smaller ones.
 const hadamardSplit = 128
 
-// mixDown is what the input of down_proj passes through. A wide power of two goes along
-// two axes: S_{pq} = S_p ⊗ S_q.
+// mixDown is what the input of down_proj [B, T, I] passes through. A wide transform goes
+// along two axes: B ⊗ S_{pq} = (B ⊗ S_p) ⊗ S_q.
 func (o OnlineHadamard) mixDown(x *node) *node {
 	if !o.Down {
 		return x
 	}
 	dims := x.Shape().Dimensions
-	n := dims[2]
+	h, blocks := HadamardBlocks(dims[2])
 	inner := 1
-	for n/inner > hadamardSplit && n/inner%2 == 0 && n%(2*inner) == 0 && splits(n, 2*inner) {
+	for n := h.Len(); n/inner > hadamardSplit && n/inner/h.Base() > 1; {
 		inner *= 2
 	}
-	outer := n / inner
-	if inner == 1 {
-		return graph.DotGeneral(x, []int{2}, nil, hadamardConst(x, n), []int{0}, nil)
+	outer, err := kernels.NewHadamardBase(h.Len()/inner, h.Base())
+	if err != nil {
+		panic(fmt.Sprintf("models: %v", err)) // HadamardBlocks gave the base
 	}
-	x = graph.Reshape(x, dims[0], dims[1], outer, inner)
-	x = graph.DotGeneral(x, []int{3}, nil, hadamardConst(x, inner), []int{0}, nil)
-	x = graph.Einsum("btpr,pq->btqr", x, hadamardConst(x, outer))
+	x = graph.Reshape(x, dims[0], dims[1]*blocks, h.Len()/inner, inner)
+	x = graph.Einsum("btpr,pq->btqr", x, matrixConst(x, outer, 1))
+	if inner > 1 {
+		second, _ := HadamardBlocks(inner) // a power of two
+		x = graph.DotGeneral(x, []int{3}, nil, matrixConst(x, second, 1), []int{0}, nil)
+	}
 	return graph.Reshape(x, dims...)
 }
 
-// splits tells whether the transform of n columns is that of n/inner beside that of
-// inner, a power of two.
-func splits(n, inner int) bool {
-	k, _ := hadamardShape(n)
-	k2, _ := hadamardShape(n / inner)
-	return k == k2
-}
-
-func hadamardConst(x *node, n int) *node {
-	m := HadamardMatrix(n)
-	narrow := make([]float32, len(m))
-	for i, v := range m {
-		narrow[i] = float32(v)
-	}
-	return graph.ConstTensor(x.Graph(), tensors.FromFlatDataAndDimensions(narrow, n, n))
+func matrixConst(x *node, h *kernels.Hadamard, blocks int) *node {
+	n := h.Len() * blocks
+	return graph.ConstTensor(x.Graph(), tensors.FromFlatDataAndDimensions(hadamardMatrix(h, blocks), n, n))
 }
 
 // onlineMethod is the quant_method of a checkpoint that needs online transforms. Loaders

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/tlqlab/tlqlab/kernels"
 	"github.com/tlqlab/tlqlab/models"
 )
 
@@ -113,8 +114,8 @@ func (r *Rotation) Events() []Event {
 		what string
 		t    *transform
 	}{{"the residual stream", r.stream}, {"a head", r.head}, {"the heads", r.heads}, {"the input of down_proj", r.down}} {
-		if part.t != nil && part.t.blocks() > 1 {
-			events = append(events, event("hadamard-blocks", "%s: no Hadamard matrix of order %d is known here; %d blocks are transformed one by one", part.what, part.t.n, part.t.blocks()))
+		if part.t != nil && part.t.blocks > 1 {
+			events = append(events, event("hadamard-blocks", "%s: no Hadamard matrix of order %d is known here; %d blocks are transformed one by one", part.what, part.t.Len()*part.t.blocks, part.t.blocks))
 		}
 	}
 	return events
@@ -135,7 +136,7 @@ func (r *Rotation) Layer(l *models.Layer) {
 	r.write(&l.O)
 	if r.down != nil {
 		w := widen(l.Down.W)
-		r.down.rows(w)
+		r.down.ApplyWide(w, 1)
 		narrow(l.Down.W, w)
 	}
 	r.write(&l.Down)
@@ -148,71 +149,46 @@ func (r *Rotation) read(lin *models.Linear, gain []float32) {
 		c := i % lin.In
 		w[i] *= float64(gain[c]) * r.signs[c]
 	}
-	r.stream.rows(w)
+	r.stream.ApplyWide(w, 1)
 	narrow(lin.W, w)
 }
 
 // write is W ← Qᵀ·W, b ← b·Q.
 func (r *Rotation) write(lin *models.Linear) {
-	columns := make([]float64, len(lin.W)) // [in, out]: what one input writes is a row
-	for o := range lin.Out {
-		for i := range lin.In {
-			columns[i*lin.Out+o] = float64(lin.W[o*lin.In+i])
-		}
+	w := widen(lin.W)
+	for i := range w {
+		w[i] *= r.signs[i/lin.In]
 	}
-	r.stream.signed(columns, r.signs)
-	for o := range lin.Out {
-		for i := range lin.In {
-			lin.W[o*lin.In+i] = float32(columns[i*lin.Out+o])
-		}
-	}
+	r.stream.ApplyWide(w, lin.In)
+	narrow(lin.W, w)
 	r.rotateRows(lin.B)
 }
 
 // rotateRows is x ← x·Q for rows of the residual stream.
 func (r *Rotation) rotateRows(x []float32) {
 	w := widen(x)
-	r.stream.signed(w, r.signs)
+	for i := range w {
+		w[i] *= r.signs[i%len(r.signs)]
+	}
+	r.stream.ApplyWide(w, 1)
 	narrow(x, w)
 }
 
 // rotateValues transforms what v_proj writes, head by head.
 func (r *Rotation) rotateValues(v *models.Linear) {
-	columns := make([]float64, len(v.W))
-	for o := range v.Out {
-		for i := range v.In {
-			columns[i*v.Out+o] = float64(v.W[o*v.In+i])
-		}
-	}
-	r.head.rows(columns) // heads lie side by side in a row
-	for o := range v.Out {
-		for i := range v.In {
-			v.W[o*v.In+i] = float32(columns[i*v.Out+o])
-		}
-	}
-	b := widen(v.B)
-	r.head.rows(b)
+	w, b := widen(v.W), widen(v.B)
+	r.head.ApplyWide(w, v.In)
+	r.head.ApplyWide(b, 1)
+	narrow(v.W, w)
 	narrow(v.B, b)
 }
 
 // readHeads is what o_proj does to undo the transforms of its input: W ← W·(M_heads ⊗ M_D).
 func (r *Rotation) readHeads(o *models.Linear) {
 	w := widen(o.W)
-	r.head.rows(w)
+	r.head.ApplyWide(w, 1)
 	if r.heads != nil {
-		d := r.config.Text.HeadDim
-		row := make([]float64, r.heads.n)
-		for at := 0; at < len(w); at += o.In {
-			for c := range d {
-				for h := range row {
-					row[h] = w[at+h*d+c]
-				}
-				r.heads.rows(row)
-				for h, v := range row {
-					w[at+h*d+c] = v
-				}
-			}
-		}
+		r.heads.ApplyWide(w, r.config.Text.HeadDim)
 	}
 	narrow(o.W, w)
 }
@@ -233,38 +209,15 @@ func checkRotated(m Method, l *models.Layer) error {
 	return nil
 }
 
-// transform is x ← x·M_n on rows of n values.
+// transform is x ← x·M on n values, in blocks where M_n is not known.
 type transform struct {
-	n int
-	m []float64
+	*kernels.Hadamard
+	blocks int
 }
 
-func newTransform(n int) *transform { return &transform{n, models.HadamardMatrix(n)} }
-
-// blocks is the number of blocks that a row is cut into.
-func (t *transform) blocks() int { return 1 }
-
-// rows transforms rows that lie one after another, in place.
-func (t *transform) rows(x []float64) {
-	row := make([]float64, t.n)
-	for at := 0; at < len(x); at += t.n {
-		for j := range row {
-			var sum float64
-			for i := range row {
-				sum += x[at+i] * t.m[i*t.n+j]
-			}
-			row[j] = sum
-		}
-		copy(x[at:at+t.n], row)
-	}
-}
-
-// signed is x ← x·diag(signs)·M.
-func (t *transform) signed(x, signs []float64) {
-	for i := range x {
-		x[i] *= signs[i%t.n]
-	}
-	t.rows(x)
+func newTransform(n int) *transform {
+	h, blocks := models.HadamardBlocks(n)
+	return &transform{h, blocks}
 }
 
 func ones(v []float32) {

@@ -37,14 +37,19 @@ func edgeModels(t *testing.T) map[string]*models.Model {
 		}
 		out[name] = models.New(m.Processor, roughen(w, m.Config))
 	}
-	for _, family := range []models.Family{models.Qwen2, models.Llama} {
+	for _, name := range []string{"qwen2", "llama", "odd sizes"} {
+		family := models.Family(name)
 		c := &models.Config{Family: family, ImageToken: -1, EOSToken: -1, Text: tinyConfig(2).Text}
 		c.Text.MRopeSection = [3]int{}
+		if name == "odd sizes" { // a base of order 12; heads in blocks of 2; a wide input in two steps
+			c.Family, family = models.Llama, models.Llama
+			c.Text.Hidden, c.Text.Heads, c.Text.KVHeads, c.Text.HeadDim, c.Text.Intermediate = 48, 14, 7, 6, 352
+		}
 		c.Text.OutBias, c.Text.MLPBias = family == models.Llama, family == models.Llama
 		c.Text.TiedHead = family == models.Qwen2
 		w := models.NewWeights(c)
 		w.Randomize(c, rand.New(rand.NewPCG(4, 4)))
-		out[string(family)] = models.New(&models.Processor{Config: c}, roughen(w, c))
+		out[name] = models.New(&models.Processor{Config: c}, roughen(w, c))
 	}
 	return out
 }
