@@ -283,13 +283,6 @@ func (r *Runner) module(b *Batch, s Site, x []float32, l *Layer, smooth []float3
 		if metric != "" {
 			want = q.next()
 		}
-		y := q.layer(t).module(t, g, s, x, aq)
-		switch metric {
-		case "mae":
-			y = graph.ReduceSum(graph.Abs(graph.Sub(want, y)), -1)
-		case "mse":
-			y = graph.ReduceSum(graph.Square(graph.Sub(want, y)), -1)
-		}
-		return []*node{y}
+		return []*node{distance(want, q.layer(t).module(t, g, s, x, aq), metric)}
 	}, args...)
 }
