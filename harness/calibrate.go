@@ -13,7 +13,7 @@ import (
 
 // calibrateStage is the search, folding and rounding of one layer; each layer
 // is a durable step.
-var calibrateStage = StageID{"calibrate", 1}
+var calibrateStage = StageID{"calibrate", 2}
 
 // layerKeys are the keys of the calibrated layers, in order. Each depends on
 // the one before it.
@@ -278,7 +278,7 @@ func (m *Model) readLayer(a *Artifact, i int) (*models.Layer, error) {
 }
 
 // quantizeStage describes a quantized model: its bits and its hash.
-var quantizeStage = StageID{"quantize", 1}
+var quantizeStage = StageID{"quantize", 2}
 
 // quantizedInfo is that stage's artifact. The layers are those of calibrate,
 // or are rounded again where nothing was searched.

@@ -12,7 +12,7 @@ import (
 
 // embedStage is the vision tower, the merger and the token embeddings: the
 // input of the first decoder layer.
-var embedStage = StageID{"embed", 1}
+var embedStage = StageID{"embed", 2}
 
 // Samples are calibration samples of a model: pictures with a question and its
 // answer. What they cost is paid when they are asked for.

@@ -11,7 +11,7 @@ import (
 )
 
 // evaluateStage answers questions and scores the answers.
-var evaluateStage = StageID{"evaluate", 1}
+var evaluateStage = StageID{"evaluate", 2}
 
 // questionSeed makes the questions of every experiment the same ones.
 const questionSeed = 0

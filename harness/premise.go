@@ -13,7 +13,7 @@ import (
 )
 
 // premiseStage measures whether tokens differ in what rounding them costs.
-var premiseStage = StageID{"premise", 1}
+var premiseStage = StageID{"premise", 2}
 
 // PremiseSettings say on what the premise is measured.
 type PremiseSettings struct {

@@ -12,8 +12,8 @@ import (
 
 // The stages of the engine and the versions of their code.
 var (
-	gradientsStage  = StageID{"gradients", 1}
-	importanceStage = StageID{"importance", 1}
+	gradientsStage  = StageID{"gradients", 2}
+	importanceStage = StageID{"importance", 2}
 	tokensStage     = StageID{"tokens", 1}
 )
 

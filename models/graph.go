@@ -3,6 +3,7 @@ package models
 import (
 	"math"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 )
@@ -189,14 +190,39 @@ func (l layerNode) project(t *TextConfig, g geometry, x *node) (q, k, v *node) {
 }
 
 // groupedAttention is softmax(q·kᵀ/√D + mask)·v for q [B, T, KV, G, D] and k, v
-// [B, S, KV, D]; mask is [B, T, S]. Result: [B, T, KV·G·D].
+// [B, S, KV, D]; mask is [B, T, S], or nil where every query may look everywhere.
+// Result: [B, T, KV·G·D]. A backend that has an attention of its own, with
+// gradients, keeps no array of scores.
 func groupedAttention(q, k, v, mask *node) *node {
+	plain := func() *node { return plainAttention(q, k, v, mask) }
+	own := q.Graph().Backend().Capabilities().Operations
+	if !own[compute.OpTypeFusedScaledDotProductAttention] || !own[compute.OpTypeFusedScaledDotProductAttentionVJP] {
+		return plain()
+	}
+	dims := q.Shape().Dimensions
+	out, _ := graph.InternalFusedOpCaller(func() *node {
+		options := &compute.ScaledDotProductAttentionConfig{}
+		if mask != nil {
+			may := graph.GreaterThan(mask, graph.Const(q.Graph(), float32(maskedOut/2)))
+			options.Mask = graph.InternalBackendOutputs(graph.ExpandAxes(may, 2))[0]
+		}
+		heads := graph.Reshape(q, dims[0], dims[1], dims[2]*dims[3], dims[4])
+		out, _ := graph.BackendFusedScaledDotProductAttention(heads, k, v, compute.AttentionAxesLayoutBSHD, options)
+		return graph.Reshape(out, dims[0], dims[1], dims[2]*dims[3]*dims[4])
+	}, plain, false)
+	return out
+}
+
+// plainAttention is groupedAttention in a graph's own operations.
+func plainAttention(q, k, v, mask *node) *node {
 	dims := q.Shape().Dimensions
 	q = graph.MulScalar(q, 1/math.Sqrt(float64(dims[4])))
 	// The order [B, KV, T, G, S] is the product's own: nothing of size T·S is
 	// transposed.
 	scores := graph.Einsum("btkgd,bskd->bktgs", q, k)
-	scores = graph.Add(scores, graph.ExpandAxes(mask, 1, 3))
+	if mask != nil {
+		scores = graph.Add(scores, graph.ExpandAxes(mask, 1, 3))
+	}
 	out := graph.Einsum("bktgs,bskd->btkgd", softmax(scores), v)
 	return graph.Reshape(out, dims[0], dims[1], dims[2]*dims[3]*dims[4])
 }

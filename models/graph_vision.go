@@ -31,10 +31,7 @@ func (b visionBlockNode) apply(v *VisionConfig, x *node, place func(q, k *node) 
 	}
 	h := b.norm1.layer(x, v.Eps)
 	q, k := place(heads(b.q, h), heads(b.k, h))
-	q = graph.MulScalar(q, 1/math.Sqrt(float64(v.HeadDim())))
-	scores := graph.Einsum("bthd,bshd->bhts", q, k)
-	mixed := graph.Einsum("bhts,bshd->bthd", softmax(scores), heads(b.v, h))
-	x = graph.Add(x, b.proj.apply(graph.Reshape(mixed, dims...)))
+	x = graph.Add(x, b.proj.apply(groupedAttention(graph.ExpandAxes(q, 3), k, heads(b.v, h), nil)))
 	h = b.fc1.apply(b.norm2.layer(x, v.Eps))
 	return graph.Add(x, b.fc2.apply(activation(h)))
 }
