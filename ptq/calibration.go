@@ -18,6 +18,8 @@ type Runner interface {
 	Input(b *models.Batch, s models.Site, x []float32, l *models.Layer, aq *models.ActQuant) ([]float32, error)
 	Module(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant) ([]float32, error)
 	TokenError(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant, target []float32, metric string) ([]float32, error)
+	Linears(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant) ([]float32, error)
+	LinearsError(b *models.Batch, s models.Site, x []float32, l *models.Layer, smooth []float32, aq *models.ActQuant, target []float32, metric string) ([]float32, error)
 	Gradients(b *models.Batch, visit func(layer int, o, down []float32) error) error
 	Head() (*models.Head, error)
 	LossGradient(b *models.Batch, x []float32, h *models.Head) ([]float32, error)

@@ -41,6 +41,8 @@ type SiteReport struct {
 	// SearchSmooth, which has no curve either.
 	Alpha  float64   `json:"alpha"`
 	Alphas []float64 `json:"alphas,omitempty"`
+	// Form is how J was computed; empty where nothing was searched.
+	Form Form `json:"form,omitempty"`
 	// Curve is J(α) = Σ_t a_t·ρ_t / (Tokens·C) for every exponent: ρ_t the error of
 	// a token summed over the C output channels, by the method's metric.
 	Curve []float64 `json:"curve,omitempty"`

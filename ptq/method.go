@@ -373,8 +373,6 @@ func (m Method) Built() error {
 		return fmt.Errorf("ptq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
 	}
 	switch {
-	case m.Search.Kind == SearchGrid && m.Search.Inspect != InspectBlock:
-		return missing("search.inspect", m.Search.Inspect)
 	case m.After != AfterNone:
 		return missing("after", m.After)
 	}

@@ -10,13 +10,16 @@ import (
 
 // A search measures J(α) for every exponent and keeps the first strict minimum.
 //
-// The direct form is always used: candidates run on tokens. The Gram form
-// J = tr(E·H·Eᵀ) needs a squared error that is linear in the weights; the default
-// metric is an absolute one, activations are rounded nonlinearly, targets lie on
-// another path than inputs, and the inspected module is not linear. What a token
-// costs is saved instead: at sites whose module treats tokens alone (o, gate_up,
-// down), candidates run on the token-level calibration set only, its rows packed
-// without padding. Attention needs all tokens as context.
+// Which form of J is computed follows from the method and the format:
+//
+//   - Gram: J = tr(E·H·Eᵀ) with H = Σ_t a_t·x_t·xᵀ_t, E = W − Q(W·s)/s. A candidate costs the
+//     same whatever the number of tokens. It needs a squared error of a module that is linear in its
+//     weights, with inputs that are not rounded and a target that comes from the same inputs: see
+//     [layerRun.gramForm], which also asks whether it is cheaper.
+//   - Direct, token by token: where the module treats tokens alone, candidates run on the
+//     token-level calibration set only, its rows packed without padding. So a set of a quarter of
+//     the tokens costs a quarter.
+//   - Direct, whole samples: attention needs all tokens as context.
 
 // rowsPerCall is the number of packed tokens that a candidate is run on at once.
 // It is fixed, so that a token's numbers cannot depend on how many others there are.
@@ -37,46 +40,94 @@ type weightedRow struct {
 	weight float64
 }
 
+// objective is J of a site.
+type objective struct {
+	means    []float64 // of the site's input channels
+	channels int       // of the inspected output
+	form     Form
+	cost     func(ctx context.Context, s []float32) (float64, error)
+	close    func()
+}
+
 // search finds the factors of a site and leaves them in r.smooth.
 func (r *layerRun) search(ctx context.Context, site models.Site) (*SiteReport, error) {
-	means, work, err := r.gather(ctx, site)
+	measure := r.direct
+	if r.gramForm(site) {
+		measure = r.gram
+	}
+	j, err := measure(ctx, site)
 	if err != nil {
 		return nil, err
 	}
-	defer r.forget(site, work)
+	defer j.close()
 	points := r.c.Method.Search.Points
-	report := &SiteReport{Site: site, Tokens: Count(r.tokens.At(site))}
-	channels := r.exact.O.Out
-	cand, err := newCandidate(r.exact, site, r.c.Format, r.c.Fallback)
-	if err != nil {
-		return nil, err
-	}
+	report := &SiteReport{Site: site, Form: j.form, Tokens: Count(r.tokens.At(site))}
 	best, least := 0, math.Inf(1)
 	for k := range points {
 		if err := r.step(ctx); err != nil {
 			return nil, err
 		}
 		alpha := float64(k) / float64(points)
-		costs, err := r.costs(ctx, cand, ScaleFactors(means, alpha), work)
+		sum, err := j.cost(ctx, ScaleFactors(j.means, alpha))
 		if err != nil {
 			return nil, err
-		}
-		var sum float64
-		for _, j := range costs { // in sample order
-			sum += j
 		}
 		if math.IsNaN(sum) || math.IsInf(sum, 0) {
 			return nil, fmt.Errorf("the search objective is %v at α = %v; expected a finite number", sum, alpha)
 		}
 		report.Alphas = append(report.Alphas, alpha)
-		report.Curve = append(report.Curve, sum/(float64(report.Tokens)*float64(channels)))
+		report.Curve = append(report.Curve, sum/(float64(report.Tokens)*float64(j.channels)))
 		if sum < least { // the first strict minimum
 			best, least = k, sum
 		}
 	}
 	report.Alpha = report.Alphas[best]
-	r.smooth[site] = ScaleFactors(means, report.Alpha)
+	r.smooth[site] = ScaleFactors(j.means, report.Alpha)
 	return report, nil
+}
+
+// direct measures J on tokens.
+func (r *layerRun) direct(ctx context.Context, site models.Site) (*objective, error) {
+	means, work, err := r.gather(ctx, site)
+	if err != nil {
+		return nil, err
+	}
+	j := &objective{means: means, channels: r.inspected(site), form: FormDirect, close: func() { r.forget(site, work) }}
+	cand, err := newCandidate(r.exact, site, r.c.Format, r.c.Fallback)
+	if err != nil {
+		j.close()
+		return nil, err
+	}
+	j.cost = func(ctx context.Context, s []float32) (float64, error) {
+		costs, err := r.costs(ctx, cand, s, work)
+		var sum float64
+		for _, c := range costs { // in sample order
+			sum += c
+		}
+		return sum, err
+	}
+	return j, nil
+}
+
+// linearsOnly reports whether errors are measured at the outputs of a site's linears where
+// those are not the inspected module anyway.
+func (r *layerRun) linearsOnly(site models.Site) bool {
+	return r.c.Method.Search.Inspect == InspectLinear && (site == models.QKV || site == models.GateUp)
+}
+
+// whole reports whether a site's module needs whole samples.
+func (r *layerRun) whole(site models.Site) bool { return site == models.QKV && !r.linearsOnly(site) }
+
+// inspected is the number of channels of the inspected output.
+func (r *layerRun) inspected(site models.Site) int {
+	if !r.linearsOnly(site) {
+		return r.exact.O.Out
+	}
+	n := 0
+	for _, lin := range r.exact.Linears(site) {
+		n += lin.Out
+	}
+	return n
 }
 
 // candidate is a layer whose linears at one site are overwritten for every
@@ -117,7 +168,11 @@ func (r *layerRun) costs(ctx context.Context, cand *candidate, s []float32, work
 	err := ordered(ctx, r.c.workers(), len(work), func(i int) ([]float32, error) {
 		w := &work[i]
 		defer r.c.Spill.Rest(w.x, w.target)
-		return r.c.Runner.TokenError(w.batch, cand.site, w.x, cand.layer, s, aq, w.target, metric)
+		measure := r.c.Runner.TokenError
+		if r.linearsOnly(cand.site) {
+			measure = r.c.Runner.LinearsError
+		}
+		return measure(w.batch, cand.site, w.x, cand.layer, s, aq, w.target, metric)
 	}, func(i int, errors []float32) error {
 		for _, row := range work[i].rows {
 			costs[row.sample] += row.weight * float64(errors[row.at])
@@ -131,7 +186,7 @@ func (r *layerRun) costs(ctx context.Context, cand *candidate, s []float32, work
 // input and what the candidates are to be run on.
 func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float64, work []workload, err error) {
 	m := newChannelMeans(len(r.samples), r.exact.Linears(site)[0].In)
-	packed := newPacker(r.c, r.exact, site)
+	packed, whole := &packer{c: r.c, in: r.exact.Linears(site)[0].In, out: r.inspected(site), hidden: r.exact.O.Out}, r.whole(site)
 	err = ordered(ctx, r.c.workers(), len(r.c.Batches), func(i int) (siteData, error) {
 		return r.siteData(i, site)
 	}, func(i int, d siteData) error {
@@ -139,14 +194,14 @@ func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float6
 		for row, sample := range b.Index {
 			tokens := r.tokens.At(site)[sample]
 			m.add(b, row, d.x, r.meanTokens(sample, tokens))
-			if site == models.QKV {
+			if whole {
 				continue
 			}
 			if err := packed.add(b, row, d, tokens); err != nil {
 				return err
 			}
 		}
-		if site == models.QKV {
+		if whole {
 			kept, err := r.keepWhole(d)
 			if err != nil {
 				return err
@@ -159,7 +214,7 @@ func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float6
 	if err != nil {
 		return nil, nil, err
 	}
-	if site != models.QKV {
+	if !whole {
 		work = packed.finish()
 	}
 	means, err = m.means()
@@ -171,7 +226,7 @@ func (r *layerRun) gather(ctx context.Context, site models.Site) (means []float6
 func (r *layerRun) forget(site models.Site, work []workload) {
 	for i := range work {
 		r.c.Spill.Free(work[i].x)
-		if site != models.QKV || r.c.Method.Path.Target == TargetSame {
+		if !r.whole(site) || r.c.Method.Path.Target == TargetSame {
 			r.c.Spill.Free(work[i].target)
 		}
 	}
@@ -200,9 +255,20 @@ func (r *layerRun) siteData(batch int, site models.Site) (d siteData, err error)
 	if d.x, err = r.input(batch, site); err != nil {
 		return d, err
 	}
-	d.target = r.fp[batch].outputs[outputSites[outputIndex(site)]]
-	if r.c.Method.Path.Target == TargetSame {
+	same := r.c.Method.Path.Target == TargetSame
+	switch {
+	case r.linearsOnly(site):
+		from := d.x
+		if !same {
+			if from, err = r.unquantizedInput(batch, site); err != nil {
+				return d, err
+			}
+		}
+		d.target, err = r.c.Runner.Linears(r.c.Batches[batch], site, from, r.exact, nil, nil)
+	case same:
 		d.target, err = r.c.Runner.Module(r.c.Batches[batch], site, d.x, r.exact, nil, nil)
+	default:
+		d.target = r.fp[batch].outputs[outputSites[outputIndex(site)]]
 	}
 	return d, err
 }
@@ -248,14 +314,11 @@ func wholeBatch(b *models.Batch, d siteData, sets []SampleTokens) workload {
 type packer struct {
 	c       *Calibration
 	in, out int
+	hidden  int           // channels of the residual stream
 	batch   *models.Batch // of any content: see open
 	siteData
 	rows []weightedRow
 	work []workload
-}
-
-func newPacker(c *Calibration, l *models.Layer, site models.Site) *packer {
-	return &packer{c: c, in: l.Linears(site)[0].In, out: l.O.Out}
 }
 
 // add appends the tokens of one sample.
@@ -284,7 +347,7 @@ func (p *packer) add(b *models.Batch, row int, d siteData, tokens SampleTokens) 
 // sequence's content and its positions play no part.
 func (p *packer) open() (err error) {
 	if p.batch == nil {
-		batches, err := p.c.Model.NewBatches([]*models.Sequence{models.TextSequence(make([]int32, rowsPerCall))}, [][]float32{make([]float32, rowsPerCall*p.out)})
+		batches, err := p.c.Model.NewBatches([]*models.Sequence{models.TextSequence(make([]int32, rowsPerCall))}, [][]float32{make([]float32, rowsPerCall*p.hidden)})
 		if err != nil {
 			return err
 		}

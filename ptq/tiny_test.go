@@ -138,10 +138,13 @@ func (c *Calibration) tokens(t testing.TB) *TokenSet {
 		t.Fatal(err)
 	}
 	tokens := c.Method.Tokens
-	if in.Importance, err = c.Importance(ctx, tokens.Importance, in.Gradients, rng()); err != nil {
-		t.Fatal(err)
+	in.Own = c.Own
+	if !lateImportance(tokens.Importance, c.Own) {
+		if in.Importance, err = c.Importance(ctx, tokens.Importance, in.Gradients, rng()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if tokens.Weight != WeightHard && tokens.Weight != WeightImportance {
+	if by := tokens.weighsBy(); by != "" && !lateImportance(by, c.Own) {
 		if in.Weights, err = c.Importance(ctx, tokens.Weight, in.Gradients, rng()); err != nil {
 			t.Fatal(err)
 		}
