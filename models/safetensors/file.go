@@ -26,6 +26,7 @@ type File struct {
 	names    []string // sorted
 	metadata map[string]string
 	unmap    []func() error
+	mapped   bool   // tensors' data are pages of a file
 	path     string // for errors
 	closed   bool
 }
@@ -43,7 +44,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, unmap())
 	}
-	f.unmap = []func() error{unmap}
+	f.unmap, f.mapped = []func() error{unmap}, true
 	return f, nil
 }
 
@@ -127,7 +128,7 @@ func openShards(dir string, weightMap map[string]string) (*File, error) {
 		if err != nil {
 			return f, err
 		}
-		f.unmap = append(f.unmap, part.unmap...)
+		f.unmap, f.mapped = append(f.unmap, part.unmap...), true
 		for key, value := range part.metadata {
 			if _, known := f.metadata[key]; !known {
 				f.metadata[key] = value
@@ -175,6 +176,15 @@ func (f *File) Tensor(name string) (Tensor, error) {
 	}
 	t.Shape = slices.Clone(t.Shape)
 	return t, nil
+}
+
+// Rest takes the pages that only this tensor lies on out of memory until they are read
+// again, where the file is mapped: so a checkpoint is read through without staying
+// resident. An unknown name, and a system without such advice, change nothing.
+func (f *File) Rest(name string) {
+	if t, ok := f.tensors[name]; ok && f.mapped && !f.closed {
+		restPages(t.Data)
+	}
 }
 
 // Metadata returns a copy of the header's __metadata__; of several shards the

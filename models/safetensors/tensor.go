@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unsafe"
 )
 
 // Tensor is one named array. Its data is row-major and little-endian.
@@ -39,35 +40,63 @@ func (t Tensor) check() error {
 // F64 rounds half to even. Other types are refused, because integers in place of
 // weights are a mistake that a silent conversion would hide.
 func (t Tensor) Float32s() ([]float32, error) {
-	if err := t.check(); err != nil {
+	if err := t.checkFloats(); err != nil {
 		return nil, err
+	}
+	out := make([]float32, t.Len())
+	t.widen(out, 0)
+	return out, nil
+}
+
+// ReadFloat32s fills dst with the elements from, from+1, …, as [Tensor.Float32s] converts
+// them, so that a part of a large tensor costs no more than that part.
+func (t Tensor) ReadFloat32s(dst []float32, from int) error {
+	if err := t.checkFloats(); err != nil {
+		return err
+	}
+	if from < 0 || from+len(dst) > t.Len() {
+		return fmt.Errorf("safetensors: tensor %q: elements %d to %d of %d were asked for", t.Name, from, from+len(dst), t.Len())
+	}
+	t.widen(dst, from)
+	return nil
+}
+
+// checkFloats refuses what holds no floats.
+func (t Tensor) checkFloats() error {
+	if err := t.check(); err != nil {
+		return err
 	}
 	switch t.DType {
 	case F32, F16, BF16, F64:
-	default:
-		return nil, fmt.Errorf("safetensors: tensor %q is %s, expected a float type (F32, F16, BF16, F64); read integers with Int64s", t.Name, t.DType)
+		return nil
 	}
-	out := make([]float32, t.Len())
+	return fmt.Errorf("safetensors: tensor %q is %s, expected a float type (F32, F16, BF16, F64); read integers with Int64s", t.Name, t.DType)
+}
+
+// widen converts the elements from, from+1, … to out.
+func (t Tensor) widen(out []float32, from int) {
 	le := binary.LittleEndian
+	data := t.Data[from*int(dtypeBits[t.DType])/8:]
 	switch t.DType {
 	case F32:
+		data = data[:4*len(out)]
 		for i := range out {
-			out[i] = math.Float32frombits(le.Uint32(t.Data[4*i:]))
+			out[i] = math.Float32frombits(le.Uint32(data[4*i:]))
 		}
 	case F16:
 		for i := range out {
-			out[i] = fromF16(le.Uint16(t.Data[2*i:]))
+			out[i] = fromF16(le.Uint16(data[2*i:]))
 		}
 	case BF16:
+		data = data[:2*len(out)]
 		for i := range out {
-			out[i] = fromBF16(le.Uint16(t.Data[2*i:]))
+			out[i] = fromBF16(le.Uint16(data[2*i:]))
 		}
 	case F64:
 		for i := range out {
-			out[i] = float32(math.Float64frombits(le.Uint64(t.Data[8*i:])))
+			out[i] = float32(math.Float64frombits(le.Uint64(data[8*i:])))
 		}
 	}
-	return out, nil
 }
 
 // Int64s returns a copy of the elements of an integer or BOOL tensor. Float types
@@ -120,6 +149,16 @@ func FromFloat32(name string, shape []int, v []float32) Tensor {
 	for i, x := range v {
 		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(x))
 	}
+	return Tensor{Name: name, DType: F32, Shape: append([]int{}, shape...), Data: data}
+}
+
+// ViewFloat32 makes an F32 tensor of v itself where the machine is little-endian, so
+// that v must not change while the tensor is used; else of a copy.
+func ViewFloat32(name string, shape []int, v []float32) Tensor {
+	if len(v) == 0 || binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return FromFloat32(name, shape, v)
+	}
+	data := unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
 	return Tensor{Name: name, DType: F32, Shape: append([]int{}, shape...), Data: data}
 }
 

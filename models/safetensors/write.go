@@ -43,13 +43,28 @@ func Write(w io.Writer, metadata map[string]string, tensors ...Tensor) error {
 
 // layout checks and orders the tensors and returns the header with its length.
 func layout(metadata map[string]string, tensors []Tensor) ([]Tensor, []byte, error) {
-	ordered := slices.Clone(tensors)
-	slices.SortFunc(ordered, func(a, b Tensor) int {
+	for _, t := range tensors {
+		if err := t.check(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return layoutShapes(metadata, tensors)
+}
+
+// sortTensors brings tensors into the order of a file.
+func sortTensors(list []Tensor) {
+	slices.SortFunc(list, func(a, b Tensor) int {
 		if wa, wb := dtypeBits[a.DType], dtypeBits[b.DType]; wa != wb {
 			return int(wb) - int(wa)
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
+}
+
+// layoutShapes is layout without a look at the tensors' data.
+func layoutShapes(metadata map[string]string, tensors []Tensor) ([]Tensor, []byte, error) {
+	ordered := slices.Clone(tensors)
+	sortTensors(ordered)
 	head := bytes.NewBuffer(make([]byte, 8))
 	head.WriteByte('{')
 	if len(metadata) > 0 {
@@ -78,8 +93,9 @@ func writeEntries(head *bytes.Buffer, ordered []Tensor) error {
 	seen := map[string]bool{}
 	at := 0
 	for _, t := range ordered {
-		if err := t.check(); err != nil {
-			return err
+		size, err := byteSize(t.DType, t.Shape)
+		if err != nil {
+			return fmt.Errorf("safetensors: tensor %q: %w", t.Name, err)
 		}
 		if t.Name == metadataKey || !utf8.ValidString(t.Name) {
 			return fmt.Errorf("safetensors: %q is no possible tensor name", t.Name)
@@ -95,14 +111,14 @@ func writeEntries(head *bytes.Buffer, ordered []Tensor) error {
 			DType   string `json:"dtype"`
 			Shape   []int  `json:"shape"`
 			Offsets [2]int `json:"data_offsets"`
-		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + len(t.Data)}})
+		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + int(size)}})
 		if err != nil {
 			return fmt.Errorf("safetensors: tensor %q: %w", t.Name, err)
 		}
 		writeString(head, t.Name)
 		head.WriteByte(':')
 		head.Write(entry)
-		at += len(t.Data)
+		at += int(size)
 	}
 	return nil
 }
