@@ -91,27 +91,31 @@ func Dgemm(transA, transB bool, m, n, k int, alpha float64, a []float64, lda int
 
 // block multiplies the packed strips, mc rows, with the packed panels, nc columns.
 func (buf *dgemmBuffer) block(mc, nc, kc int, alpha float64, c []float64, ldc int, add bool) {
-	whole := mc / dgemmRows
 	for j := 0; j < nc; j += dgemmColumns {
-		panel, columns := buf.panels[j*kc:], min(dgemmColumns, nc-j)
-		t := 0
-		if columns == dgemmColumns {
-			if t = whole; t > 0 {
-				dgemmStrips(kc, buf.strips[:], panel, c[j:], ldc, alpha, add, whole)
+		buf.panel(0, j, mc, nc, kc, alpha, c, ldc, add)
+	}
+}
+
+// panel multiplies the packed strips, mc rows, from strip number first on, with the
+// packed panel of the columns from j on.
+func (buf *dgemmBuffer) panel(first, j, mc, nc, kc int, alpha float64, c []float64, ldc int, add bool) {
+	panel, columns := buf.panels[j*kc:], min(dgemmColumns, nc-j)
+	t := first
+	if whole := mc / dgemmRows; columns == dgemmColumns && whole > first {
+		dgemmStrips(kc, buf.strips[first*dgemmRows*kc:], panel, c[first*dgemmRows*ldc+j:], ldc, alpha, add, whole-first)
+		t = whole
+	}
+	for ; t*dgemmRows < mc; t++ { // through a tile of our own, which may be partial
+		rows := min(dgemmRows, mc-t*dgemmRows)
+		at := t*dgemmRows*ldc + j
+		if add {
+			for i := range rows {
+				copy(buf.edge[i*dgemmColumns:][:columns], c[at+i*ldc:])
 			}
 		}
-		for ; t*dgemmRows < mc; t++ { // through a tile of our own, which may be partial
-			rows := min(dgemmRows, mc-t*dgemmRows)
-			at := t*dgemmRows*ldc + j
-			if add {
-				for i := range rows {
-					copy(buf.edge[i*dgemmColumns:][:columns], c[at+i*ldc:])
-				}
-			}
-			dgemmStrips(kc, buf.strips[t*dgemmRows*kc:], panel, buf.edge[:], dgemmColumns, alpha, add, 1)
-			for i := range rows {
-				copy(c[at+i*ldc:][:columns], buf.edge[i*dgemmColumns:])
-			}
+		dgemmStrips(kc, buf.strips[t*dgemmRows*kc:], panel, buf.edge[:], dgemmColumns, alpha, add, 1)
+		for i := range rows {
+			copy(c[at+i*ldc:][:columns], buf.edge[i*dgemmColumns:])
 		}
 	}
 }
