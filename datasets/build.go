@@ -37,23 +37,33 @@ var sources = []Vendor{
 	},
 }
 
-// BuildConfig says how to make the emoji pack again.
+// BuildConfig says how to make the packs again.
 type BuildConfig struct {
-	Tarballs []string // local npm tarballs, in the order of the vendors (google, twitter); none: fetched by "npm pack"
-	Dir      string   // the pack's folder; it holds catalogue.txt and receives the rest. Empty: the committed one
+	Tarballs []string // local npm tarballs, in the order of Packages; none: fetched by "npm pack"
+	Dir      string   // the packs' folder; it holds catalogue.txt and receives the rest. Empty: the committed one
+}
+
+// Packages lists the npm packages that the packs are made from.
+func Packages() []string {
+	var names []string
+	for _, v := range sources {
+		names = append(names, v.Package)
+	}
+	return append(names, tableSource.Package, wordSource.Package)
 }
 
 // Validate reports a wrong number of tarballs.
 func (c BuildConfig) Validate() error {
-	if len(c.Tarballs) != 0 && len(c.Tarballs) != len(sources) {
-		return fmt.Errorf("datasets: %d tarballs, want none or %d: %s and %s", len(c.Tarballs), len(sources), sources[0].Package, sources[1].Package)
+	if n := len(Packages()); len(c.Tarballs) != 0 && len(c.Tarballs) != n {
+		return fmt.Errorf("datasets: %d tarballs, want none or %d, in this order: %s", len(c.Tarballs), n, strings.Join(Packages(), ", "))
 	}
 	return nil
 }
 
-// Build makes the emoji pack from the vendors' npm packages and the catalogue.
-// The packages' SHA-256 are verified first; the result is the same on every
-// machine, byte for byte. It returns the new index. Files are replaced only when all of them could be made.
+// Build makes the emoji pack from the vendors' npm packages and the catalogue, and
+// the packs of tables and words from theirs. The packages' SHA-256 are verified
+// first; the result is the same on every machine, byte for byte. It returns the
+// emoji pack's new index. The emoji pack's files are replaced only when all of them could be made, then the other two.
 func Build(ctx context.Context, c BuildConfig) (*Index, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -69,15 +79,28 @@ func Build(ctx context.Context, c BuildConfig) (*Index, error) {
 			return nil, fmt.Errorf("datasets: %w", err)
 		}
 		defer os.RemoveAll(temporary)
-		for _, v := range sources {
-			path, err := npmPack(ctx, temporary, v.Package)
+		for _, name := range Packages() {
+			path, err := npmPack(ctx, temporary, name)
 			if err != nil {
 				return nil, err
 			}
 			tarballs = append(tarballs, path)
 		}
 	}
-	return build(dir, sources, tarballs)
+	rest := tarballs[len(sources):]
+	index, err := build(dir, sources, tarballs)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := buildTables(rest[0])
+	if err != nil {
+		return nil, err
+	}
+	words, err := buildWords(rest[1])
+	if err != nil {
+		return nil, err
+	}
+	return index, writeAll(dir, map[string][]byte{tablesFile: tables, wordsFile: words})
 }
 
 // build writes the pack of the vendors' tarballs into dir.
@@ -142,42 +165,58 @@ func npmPack(ctx context.Context, dir, name string) (string, error) {
 
 // readTarball verifies a tarball and returns its emoji.json and the vendor's 64×64 PNG files, by base name.
 func readTarball(path string, vendor Vendor) (map[string][]byte, error) {
-	raw, err := os.ReadFile(path)
+	pictures := "img/" + vendor.Name + "/64/"
+	content, err := readPackage(path, vendor.Package, vendor.TarballSHA256, func(name string) string {
+		if name == "emoji.json" {
+			return name
+		}
+		name, isPicture := strings.CutPrefix(name, pictures)
+		if !isPicture {
+			return ""
+		}
+		return name
+	})
 	if err != nil {
-		return nil, fmt.Errorf("datasets: %w", err)
-	}
-	sum := sha256.Sum256(raw)
-	if got := hex.EncodeToString(sum[:]); got != vendor.TarballSHA256 {
-		return nil, fmt.Errorf("datasets: %s is not %s: sha256 %s, want %s; fetch it with \"npm pack %s\"", path, vendor.Package, got, vendor.TarballSHA256, vendor.Package)
-	}
-	unzipped, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("datasets: %s: %w", path, err)
-	}
-	pictures := "package/img/" + vendor.Name + "/64/"
-	content := map[string][]byte{}
-	for archive := tar.NewReader(unzipped); ; {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("datasets: %s: %w", path, err)
-		}
-		name, isPicture := strings.CutPrefix(header.Name, pictures)
-		if header.Name == "package/emoji.json" {
-			name = "emoji.json"
-		} else if !isPicture {
-			continue
-		}
-		if content[name], err = io.ReadAll(archive); err != nil {
-			return nil, fmt.Errorf("datasets: %s: %s: %w", path, header.Name, err)
-		}
+		return nil, err
 	}
 	if content["emoji.json"] == nil {
 		return nil, fmt.Errorf("datasets: %s has no package/emoji.json", path)
 	}
 	return content, nil
+}
+
+// readPackage verifies an npm package's tarball and returns the files that keep
+// gives a name to; keep gets the path below the package's folder.
+func readPackage(path, name, sha256sum string, keep func(name string) string) (map[string][]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("datasets: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	if got := hex.EncodeToString(sum[:]); got != sha256sum {
+		return nil, fmt.Errorf("datasets: %s is not %s: sha256 %s, want %s; fetch it with \"npm pack %s\"", path, name, got, sha256sum, name)
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("datasets: %s: %w", path, err)
+	}
+	content := map[string][]byte{}
+	for archive := tar.NewReader(unzipped); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return content, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("datasets: %s: %w", path, err)
+		}
+		kept := keep(strings.TrimPrefix(header.Name, "package/"))
+		if kept == "" {
+			continue
+		}
+		if content[kept], err = io.ReadAll(archive); err != nil {
+			return nil, fmt.Errorf("datasets: %s: %s: %w", path, header.Name, err)
+		}
+	}
 }
 
 // zipPictures stores the concepts' PNG files as they are, in the index's order, without time stamps.

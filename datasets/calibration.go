@@ -42,7 +42,7 @@ const calibrationSalt = 0x63616c6962726174
 func calibrationSample(p *pack, seed uint64, i int) (Example, artwork) {
 	if i%2 == 1 {
 		number := i / 2
-		return askScene(p, Train, seed, number*int(questionKinds)+number%int(questionKinds))
+		return askScene(p, Train, seed, number*boardQuestions+number%boardQuestions)
 	}
 	return askEmojiOf(p, p.short, Train, seed, i/2)
 }

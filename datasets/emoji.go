@@ -10,10 +10,10 @@ const (
 	canvas  = 128 // side of every picture handed out, pixels
 	choices = 4   // choices of every question
 
-	bigLeast   = 96         // smallest side of the emoji of task emoji, pixels
-	bigMost    = canvas     // largest
-	smallLeast = boardEmoji // smallest in the training stream, where small pictures prepare for boards
-	tint       = 32         // backgrounds are 255 − [0, tint) in every channel
+	bigLeast   = 96     // smallest side of the emoji of task emoji, pixels
+	bigMost    = canvas // largest
+	smallLeast = 26     // smallest in the training stream, where small pictures prepare for boards
+	tint       = 32     // backgrounds are 255 − [0, tint) in every channel
 )
 
 // Questions of task emoji.
@@ -46,7 +46,10 @@ func askEmojiOf(p *pack, pool []pooled, split Split, seed uint64, i int) (Exampl
 		Licence:   p.licence(at.vendor),
 		Attribute: c.Kind,
 	}
-	return e, func() (*image.RGBA, error) { return p.drawEmoji(rng, at, bigLeast) }
+	return e, func() (*image.RGBA, error) {
+		img, _, err := p.drawEmoji(rng, at, bigLeast)
+		return img, err
+	}
 }
 
 // distractors returns the names of choices−1 other concepts of the concept's group.
@@ -63,17 +66,17 @@ func (p *pack) distractors(rng *rand.Rand, split Split, concept int) []string {
 }
 
 // drawEmoji draws one emoji at a random size of at least so many pixels and at a random
-// place on a light background.
-func (p *pack) drawEmoji(rng *rand.Rand, at pair, least int) (*image.RGBA, error) {
+// place on a light background. It returns the emoji's square too.
+func (p *pack) drawEmoji(rng *rand.Rand, at pair, least int) (*image.RGBA, image.Rectangle, error) {
 	source, err := p.picture(at)
 	if err != nil {
-		return nil, err
+		return nil, image.Rectangle{}, err
 	}
 	size := least + rng.IntN(bigMost-least+1)
 	x, y := rng.IntN(canvas-size+1), rng.IntN(canvas-size+1)
 	img := background(rng)
 	source.resize(p.kernel(size)).onto(img, x, y)
-	return img, nil
+	return img, image.Rect(x, y, x+size, y+size), nil
 }
 
 // background returns an opaque canvas, white or nearly so.
@@ -93,7 +96,7 @@ func emojiPicture(p *pack, seed uint64, i int) (Picture, error) {
 	pool := p.pools[Train][false]
 	chosen := pool[rng.IntN(len(pool))]
 	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
-	img, err := p.drawEmoji(rng, at, smallLeast)
+	img, _, err := p.drawEmoji(rng, at, smallLeast)
 	if err != nil {
 		return Picture{}, err
 	}

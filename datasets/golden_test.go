@@ -70,8 +70,8 @@ func fingerprint(t *testing.T) string {
 		}
 		add(e)
 	}
-	for i := range 12 {
-		picture, err := PictureAt([]string{"emoji", "scene"}, 1, i)
+	for i := range 60 {
+		picture, err := PictureAt(taskNames(), 1, i)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,15 +67,17 @@ func ReadIndex() (*Index, error) {
 
 // pack is an opened pack. It is safe for use by several goroutines.
 type pack struct {
-	index Index
-	hash  [sha256.Size]byte // of index.json, which holds the hashes of the zip files
+	index  Index
+	hash   [sha256.Size]byte // of index.json, which holds the hashes of the zip files
+	words  *wordPack         // nil where a pack of emoji alone was opened
+	tables *tablePack        // the same
 
 	pools  map[Split]map[bool][]pooled // by split and by "on boards only"
 	groups map[Split]map[int][]int     // by split and concept: what its distractors are drawn from, itself included
 	short  []pooled                    // training concepts with a short name, for calibration
 	files  []map[string]*zip.File      // by vendor
 	full   [][]cached                  // [vendor][concept], pictureSize
-	small  [][]cached                  // [vendor][concept], boardEmoji
+	small  [][][len(boardSizes)]cached // [vendor][concept], by size on a board
 	scales [canvas + 1]struct {
 		once   sync.Once
 		kernel *kernel
@@ -95,8 +97,35 @@ var builtin = sync.OnceValues(func() (*pack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openPack(dir)
+	p, err := openPack(dir)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.openTexts(dir)
 })
+
+// openTexts reads the packs of words and tables in dir.
+func (p *pack) openTexts(dir string) error {
+	read := func(name string) ([]byte, error) {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("datasets: %w; run \"tlq data build\" or restore it", err)
+		}
+		return data, nil
+	}
+	data, err := read(wordsFile)
+	if err != nil {
+		return err
+	}
+	if p.words, err = parseWords(data); err != nil {
+		return err
+	}
+	if data, err = read(tablesFile); err != nil {
+		return err
+	}
+	p.tables, err = parseTables(data)
+	return err
+}
 
 // defaultPackDir is the committed pack's folder.
 func defaultPackDir() (string, error) {
@@ -133,7 +162,7 @@ func openPack(dir string) (*pack, error) {
 		}
 		p.files = append(p.files, files)
 		p.full = append(p.full, make([]cached, len(p.index.Concepts)))
-		p.small = append(p.small, make([]cached, len(p.index.Concepts)))
+		p.small = append(p.small, make([][len(boardSizes)]cached, len(p.index.Concepts)))
 	}
 	if err := p.checkFiles(); err != nil {
 		return nil, err
@@ -212,16 +241,16 @@ func (p *pack) picture(at pair) (*sprite, error) {
 	return c.sprite, c.err
 }
 
-// boardPicture returns a picture at the size of a board's cell.
-func (p *pack) boardPicture(at pair) (*sprite, error) {
-	c := &p.small[at.vendor][at.concept]
+// boardPicture returns a picture at one of boardSizes.
+func (p *pack) boardPicture(at pair, size int) (*sprite, error) {
+	c := &p.small[at.vendor][at.concept][size]
 	c.once.Do(func() {
 		full, err := p.picture(at)
 		if err != nil {
 			c.err = err
 			return
 		}
-		c.sprite = full.resize(p.kernel(boardEmoji))
+		c.sprite = full.resize(p.kernel(boardSizes[size]))
 	})
 	return c.sprite, c.err
 }
@@ -271,12 +300,13 @@ func (p *pack) licence(vendors ...int) string {
 }
 
 // Hash returns the SHA-256, in hexadecimal, over the generators' version and the
-// pack: its index, which holds the verified hashes of the picture files.
+// packs: the emoji pack's index, which holds the verified hashes of the picture
+// files, the words and the tables.
 func Hash() (string, error) {
 	p, err := builtin()
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "datasets version %d\nemoji pack %x\n", Version, p.hash))
+	sum := sha256.Sum256(fmt.Appendf(nil, "datasets version %d\nemoji pack %x\nwords %x\ntables %x\n", Version, p.hash, p.words.hash, p.tables.hash))
 	return hex.EncodeToString(sum[:]), nil
 }

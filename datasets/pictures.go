@@ -52,7 +52,7 @@ func pictureMakers(tasks []string) ([]pictureMaker, error) {
 	if len(tasks) == 0 {
 		return nil, fmt.Errorf("datasets: no tasks to train on; name at least one")
 	}
-	known := map[string]pictureMaker{"emoji": emojiPicture, "scene": scenePicture}
+	known := map[string]pictureMaker{"emoji": emojiPicture, "scene": scenePicture, "chart": chartPicture, "text": textPictureAt, "blur": blurPicture}
 	makers := make([]pictureMaker, len(tasks))
 	for i, name := range tasks {
 		if _, err := FindTask(name); err != nil {

@@ -11,9 +11,9 @@ type described map[string]string
 
 func describe(p *pack, b *board) described {
 	d := described{}
-	for row := range 4 {
-		for column := range 4 {
-			if cell := row*4 + column; b.filled[cell] {
+	for row := range b.rows {
+		for column := range b.columns {
+			if cell := row*b.columns + column; b.filled[cell] {
 				d[string("ABCD"[column])+strconv.Itoa(row+1)] = p.index.Concepts[b.cells[cell].concept].Name
 			}
 		}
@@ -39,6 +39,24 @@ func (d described) solve(t *testing.T, question string) string {
 	text := strings.TrimSuffix(question, "?")
 	if cell, ok := strings.CutPrefix(text, "What is at "); ok {
 		return d[cell]
+	}
+	if text == "What appears most often" {
+		counts := map[string]int{}
+		for _, name := range d {
+			counts[name]++
+		}
+		best, ties := "", 0
+		for name, n := range counts {
+			if n > counts[best] {
+				best, ties = name, 0
+			} else if n == counts[best] {
+				ties++
+			}
+		}
+		if ties > 0 {
+			t.Fatalf("%q: %v has no most frequent thing", question, d)
+		}
+		return best
 	}
 	if name, ok := strings.CutPrefix(text, "Count: "); ok {
 		find(name)
@@ -72,7 +90,7 @@ func TestSceneAnswers(t *testing.T) {
 	for _, split := range Splits() {
 		for i := range 2000 {
 			e, _ := task.ask(p, split, 3, i)
-			b := exampleBoard(stream("scene board", split, 3, i/4), p.pools[split][true])
+			b := exampleBoard(stream("scenes board", split, 3, i/4), p.pools[split][true])
 			if got := describe(p, b).solve(t, e.Question); got != e.Answers[0] {
 				t.Fatalf("%s %q: answer %q, the board says %q", e.ID, e.Question, e.Answers[0], got)
 			}
@@ -85,16 +103,12 @@ func TestScenePictures(t *testing.T) {
 	p := testPack(t)
 	kinds := map[string]int{}
 	counts := map[string]int{}
-	sparse := 0
+	grids := map[grid]int{}
 	for i := range 3000 {
 		b, qas, _ := sceneText(p, 5, i)
 		d := describe(p, b)
 		n := len(d)
-		if len(b.order) <= 3 { // a sparse board
-			sparse++
-		} else if len(qas) != sceneQAs {
-			t.Fatalf("board %d has %d questions, want %d", i, len(qas), sceneQAs)
-		}
+		grids[b.grid]++
 		if n < 1 || n > boardMost || len(qas) < 2 || len(qas) > sceneQAs {
 			t.Fatalf("board %d has %d filled cells and %d questions", i, n, len(qas))
 		}
@@ -113,11 +127,16 @@ func TestScenePictures(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 6 {
+	if len(kinds) < 7 {
 		t.Errorf("kinds of questions: %v", kinds)
 	}
 	for n := range 4 {
-		near(t, "training count "+strconv.Itoa(n+1), counts[strconv.Itoa(n+1)], 3000, 0.25)
+		total := counts["1"] + counts["2"] + counts["3"] + counts["4"]
+		near(t, "training count "+strconv.Itoa(n+1), counts[strconv.Itoa(n+1)], total, 0.25)
 	}
-	near(t, "sparse boards", sparse, 3000, 1.0/sparseEvery)
+	for _, g := range []grid{grid2x1, grid2x2, grid3x2, grid3x3, grid4x4} {
+		if grids[g] < 300 {
+			t.Errorf("%d of 3000 boards are %s", grids[g], g)
+		}
+	}
 }

@@ -90,8 +90,10 @@ func (s sheet) example(e Example, x, y int) {
 	side := canvas * sheetScale
 	enlarge(s.img, e.Images[0], x, y)
 	s.frame(image.Rect(x-1, y-1, x+side+1, y+side+1))
-	if e.Task == "scene" {
-		s.boardNames(x, y)
+	for _, g := range []grid{grid2x1, grid2x2, grid3x2, grid3x3, grid4x4} {
+		if e.Task == "scene" && strings.HasSuffix(e.Attribute, g.String()) {
+			s.boardNames(g, x, y)
+		}
 	}
 	width := side
 	at := y + side + sheetLine
@@ -107,14 +109,17 @@ func (s sheet) example(e Example, x, y int) {
 	s.text(strings.Join([]string{e.ID, e.Attribute}, "  "), x, at+sheetLine, width, s.regular, sheetFaint)
 }
 
-// boardNames writes A to D below and 1 to 4 left of a board.
-func (s sheet) boardNames(x, y int) {
-	cell := cellSize * sheetScale
-	side := canvas * sheetScale
-	for i := range boardSide {
-		name := cellName(i * (boardSide + 1))
-		s.text(name[1:], x-sheetLine/2-4, y+side-i*cell-cell/2+sheetText/3, cell, s.regular, sheetFaint)
-		s.text(name[:1], x+i*cell+cell/2-sheetText/3, y-5, cell, s.regular, sheetFaint)
+// boardNames writes the names of columns and rows below and left of a board.
+func (s sheet) boardNames(g grid, x, y int) {
+	for cell := range g.cells() {
+		name, area := g.name(cell), g.area(cell)
+		middle := area.Min.Add(area.Max).Mul(sheetScale).Div(2)
+		if cell%g.columns == 0 {
+			s.text(name[1:], x-sheetLine/2-4, y+middle.Y+sheetText/3, sheetLine, s.regular, sheetFaint)
+		}
+		if cell < g.columns {
+			s.text(name[:1], x+middle.X-sheetText/3, y-5, sheetLine, s.regular, sheetFaint)
+		}
 	}
 }
 

@@ -14,16 +14,10 @@ import (
 // [Tuning]; another bit of the hash says which vendor.
 func SplitOf(c Concept, vendor int) Split {
 	sum := sha256.Sum256([]byte("split of " + c.ID))
-	u := binary.BigEndian.Uint64(sum[:8]) >> 11
-	apart := int(sum[8] & 1)
-	const percent = 1 << 53 / 100
-	switch {
-	case u < 65*percent || vendor != apart:
+	if apart := int(sum[8] & 1); vendor != apart {
 		return Train
-	case u < 88*percent:
-		return Test
 	}
-	return Tuning
+	return shareOf(binary.BigEndian.Uint64(sum[:8]) >> 11)
 }
 
 // pair is one picture: a concept of one vendor. Both count the index's lists.

@@ -38,14 +38,30 @@ func ParseSplit(name string) (Split, error) {
 type Example struct {
 	ID        string        // stable: task, split, seed and number
 	Task      string        // name of the task
-	Images    []image.Image // 128×128 opaque RGBA; examples with one Source and Task scene show the same board
+	Images    []image.Image // 128×128 opaque RGBA where we drew them; examples with one Source and Task scene show the same board
 	Question  string        // stands after the pictures
 	Answers   []string      // accepted answers, the canonical one first
-	Choices   []string      // distinct, shuffled, with Answers[0] exactly once
-	Source    string        // concept (emoji) or board (scene): the cluster of a bootstrap
+	Choices   []string      // distinct, shuffled, with Answers[0] exactly once; none: an open question
+	Source    string        // concept, board, table or word: the cluster of a bootstrap
 	Licence   string        // licences of the pictures shown
 	Attribute string        // finer class within the task: the kind of question or of concept
+	Scoring   Scoring       // how an answer in the model's own words is scored; empty: exact match
 }
+
+// Scoring names the rule by which an answer in the model's own words is scored;
+// package eval holds the rules. A question with choices is scored by its choice.
+type Scoring string
+
+// The rules, as lmms-eval has them.
+const (
+	ExactMatch      Scoring = ""         // equal to an answer after normalization
+	RelaxedAccuracy Scoring = "relaxed"  // a number within 5% (ChartQA)
+	VQAAccuracy     Scoring = "vqa"      // agreement with ten people (TextVQA, VizWiz)
+	ANLS            Scoring = "anls"     // edit distance (DocVQA)
+	Containment     Scoring = "contains" // an answer occurs in the text (OCRBench)
+	OptionLetter    Scoring = "option"   // the letter of an option, parsed as for MMMU
+	FirstLetter     Scoring = "letter"   // the letter of an option alone (ScienceQA, SEED)
+)
 
 // Task is a family of questions with a known chance level.
 type Task struct {
@@ -83,8 +99,23 @@ func Tasks() []Task {
 		},
 		{
 			Name: "scene", Title: "Scenes on a board", Chance: 0.25,
-			Measures: "finding, naming, locating and counting small pictures on a 4×4 board (a small cousin of SEED)",
+			Measures: "finding, naming, locating and counting small pictures on boards of 4 to 16 cells (a small cousin of SEED)",
 			ask:      askScene,
+		},
+		{
+			Name: "chart", Title: "Charts", Chance: chartChance,
+			Measures: "reading, comparing and counting bars, dots and lines drawn from real tables (a small cousin of ChartQA)",
+			ask:      askChart,
+		},
+		{
+			Name: "text", Title: "Written words", Chance: 0.25,
+			Measures: "reading, finding and describing words that were not seen in training (a small cousin of TextVQA and OCRBench)",
+			ask:      askText,
+		},
+		{
+			Name: "blur", Title: "Damaged pictures", Chance: 0.25,
+			Measures: "naming emoji that are blurred, noisy, pale or covered, and knowing when nothing can be told (a small cousin of VizWiz)",
+			ask:      askBlur,
 		},
 	}
 }
