@@ -59,11 +59,32 @@ func (n *naiveSearch) path(t *testing.T, batch int, site models.Site) (x, target
 	if c.Method.Path.Target == TargetSame {
 		fp = x
 	}
-	target, err := c.Runner.Module(b, site, fp, n.exact, nil, nil)
+	return x, n.output(t, b, site, fp, n.exact, nil, nil)
+}
+
+// output is what errors are measured at.
+func (n *naiveSearch) output(t *testing.T, b *models.Batch, site models.Site, x []float32, l *models.Layer, s []float32, aq *models.ActQuant) []float32 {
+	run := n.c.Runner.Module
+	if n.c.Method.Search.Inspect == InspectLinear {
+		run = n.c.Runner.Linears
+	}
+	y, err := run(b, site, x, l, s, aq)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return x, target
+	return y
+}
+
+// channels of that output.
+func (n *naiveSearch) channels(site models.Site) int {
+	if n.c.Method.Search.Inspect != InspectLinear {
+		return n.exact.O.Out
+	}
+	out := 0
+	for _, lin := range n.exact.Linears(site) {
+		out += lin.Out
+	}
+	return out
 }
 
 // curve returns J for every exponent, and the channel means.
@@ -115,15 +136,12 @@ func (n *naiveSearch) cost(t *testing.T, site models.Site, s []float32, xs, targ
 	}
 	var j float64
 	for i, b := range n.c.Batches {
-		y, err := n.c.Runner.Module(b, site, xs[i], cand, s, n.c.Format.ActQuant())
-		if err != nil {
-			t.Fatal(err)
-		}
+		y, width := n.output(t, b, site, xs[i], cand, s, n.c.Format.ActQuant()), n.channels(site)
 		for row, sample := range b.Index {
 			tokens := n.set.Layers[n.st.Next].At(site)[sample]
 			for p, token := range tokens.Index {
-				at := (row*b.T + token) * 32
-				for k := at; k < at+32; k++ {
+				at := (row*b.T + token) * width
+				for k := at; k < at+width; k++ {
 					e := math.Abs(float64(targets[i][k]) - float64(y[k]))
 					if n.c.Method.Search.Metric == MSE {
 						e *= e
@@ -148,6 +166,8 @@ func TestSearchEqualsDefinition(t *testing.T) {
 		{2, "w4a4g8", "tokens.means=kept path.target=same search.metric=mse"},
 		{4, "w3a16g16", "path.expose=layer tokens.pool=global"},
 		{4, "w4a6", "path.expose=none tokens.text=ratio tokens.keep=0.6"},
+		{2, "w4a8", "search.inspect=linear"},
+		{4, "w3a16g16", "search.inspect=linear search.metric=mse path.target=same tokens.keep=0.5"},
 	} {
 		m := mustFind(t, "tlq")
 		for _, s := range strings.Fields(tc.set + " search.points=5") {
@@ -180,7 +200,7 @@ func checkSite(t *testing.T, name string, n *naiveSearch, got SiteReport, smooth
 		if j < curve[best] {
 			best = k
 		}
-		near(t, fmt.Sprintf("%s: J(%v)", name, got.Alphas[k]), got.Curve[k]*float64(got.Tokens)*32, j, 1e-4)
+		near(t, fmt.Sprintf("%s: J(%v)", name, got.Alphas[k]), got.Curve[k]*float64(got.Tokens)*float64(n.channels(got.Site)), j, 1e-4)
 	}
 	if got.Alpha != got.Alphas[best] || !slices.Equal(smooth, ScaleFactors(means, got.Alpha)) {
 		t.Errorf("%s: exponent %v, want %v", name, got.Alpha, got.Alphas[best])
