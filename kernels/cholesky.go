@@ -217,15 +217,23 @@ func InverseFactor(h []float64, n int) ([]float64, error) {
 	checkSquare("InverseFactor", h, n)
 	u := make([]float64, n*n)
 	reverse(u, h)
+	if err := factorReversed(u, n); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// factorReversed replaces the lower triangle of J·H·J by U.
+func factorReversed(u []float64, n int) error {
 	if err := Cholesky(u, n); err != nil {
 		var pivot *PivotError
 		if errors.As(err, &pivot) {
 			pivot.Column = n - 1 - pivot.Column
 		}
-		return nil, err
+		return err
 	}
 	reverse(u, InvertLower(u, n))
-	return u, nil
+	return nil
 }
 
 // reverse writes the elements of src to dst, the last one first.

@@ -103,6 +103,11 @@ func rangeOf[T Float](g GridRule, w []T) (low, top T) {
 	for _, v := range w {
 		low, top = min(low, v), max(top, v)
 	}
+	return adjust(g, low, top)
+}
+
+// adjust is the range that the rule takes for a least and a largest value.
+func adjust[T Float](g GridRule, low, top T) (T, T) {
 	if g.Kind != GridRange && g.Kind != GridActivationGroup {
 		low, top = min(low, 0), max(top, 0)
 	}

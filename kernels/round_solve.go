@@ -2,9 +2,11 @@ package kernels
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"math"
+	"runtime"
 	"slices"
+	"sync"
 )
 
 // SolveOptions are the settings of [SolveColumns].
@@ -68,60 +70,64 @@ func (s *Solution) Value(r, c, rows, cols int) float64 {
 // stays small: the error of a column is spread over the columns behind it (GPTQ,
 // arXiv:2210.17323, as IST-DASLab/gptq computes it; with Drift GPTAQ,
 // arXiv:2504.02692). h is the symmetric [cols, cols] sum of x·xᵀ over inputs x, times
-// any factor. All arithmetic is float64; w and h are not changed.
+// any factor; its upper triangle is read. All arithmetic is float64; w and h are not
+// changed.
 //
 // In order: dead columns (H_jj = 0) get H_jj = 1 and weight 0; H is damped; U is the
 // upper Cholesky factor of H⁻¹ = Uᵀ·U; column j is rounded to q and e = (w−q)/U_jj
-// times row j of U is taken from the columns behind, at once inside a block and
-// after the block beyond it. Steps of the reference that are kept: without groups the
-// grid is found before dead columns are cleared; a grid that is found inside a block
-// does not see that block's updates. With Drift, w·P_j is added besides, with
-// P = α·triu(D·Uᵀ, 1)·U; beyond the block the code multiplies the columns' rounded
-// values, as its authors' does.
+// times row j of U is taken from the columns behind, at once inside a block; what lies
+// beyond takes all blocks before it at once, by one product, when its turn comes. Steps of
+// the reference that are kept: without groups the grid is found before dead columns
+// are cleared; a grid that is found inside a block does not see that block's updates.
+// With Drift, w·P_j is added besides, with P = α·triu(D·Uᵀ, 1)·U; beyond the block the
+// code multiplies the columns' rounded values, as its authors' does.
 //
-// Rows are independent and run on several threads; nothing depends on their number.
-func SolveColumns(w []float64, rows, cols int, h []float64, o SolveOptions) (*Solution, error) {
-	if err := o.check(w, rows, cols, h); err != nil {
+// Rows are independent; they run in tiles on several threads, and nothing depends on
+// the tiles' size or the threads' number. Beside w, h and the solution it takes 16·cols²
+// bytes, as much again with Drift, and 8·cols for each of at most 512 rows per thread. An
+// h without a factor is a [PivotError] that names the column.
+func SolveColumns[T Float](w []T, rows, cols int, h []float64, o SolveOptions) (*Solution, error) {
+	if err := o.check(rows, cols, len(w), h); err != nil {
 		return nil, err
 	}
-	s := &solver{o: o, rows: rows, cols: cols, w: slices.Clone(w), h: slices.Clone(h), drift: slices.Clone(o.Drift)}
-	groups := 1
+	for i, v := range w {
+		if v-v != 0 {
+			return nil, fmt.Errorf("kernels: SolveColumns: the weights hold %v at [%d, %d]; expected finite numbers", v, i/cols, i%cols)
+		}
+	}
+	s := &solver{o: o, rows: rows, cols: cols, groups: 1, row: func(r int, dst []float64) {
+		for c, v := range w[r*cols : (r+1)*cols] {
+			dst[c] = float64(v)
+		}
+	}}
 	if o.Group > 0 {
-		groups = (cols + o.Group - 1) / o.Group
+		s.groups = (cols + o.Group - 1) / o.Group
 	}
 	s.out = &Solution{
 		Codes: make([]int32, rows*cols), RowLoss: make([]float64, rows),
-		Step: make([]float64, rows*groups), Zero: make([]float64, rows*groups),
+		Step: make([]float64, rows*s.groups), Zero: make([]float64, rows*s.groups),
 	}
-	s.groups = groups
-	if o.Group == 0 {
-		s.staticGrids(cols)
-	}
-	s.clearDead()
-	if o.Group > 0 && o.StaticGroups {
-		s.staticGrids(o.Group)
-	}
-	s.order()
-	if err := s.factor(); err != nil {
+	s.order(h)
+	if err := s.factor(h); err != nil {
 		return nil, err
 	}
-	s.solveRows()
+	s.solveTiles()
 	return s.out, nil
 }
 
-func (o SolveOptions) check(w []float64, rows, cols int, h []float64) error {
+func (o SolveOptions) check(rows, cols, weights int, h []float64) error {
 	switch err := o.Rule.Validate(); {
 	case err != nil:
 		return err
-	case len(w) != rows*cols || len(h) != cols*cols || rows < 1 || cols < 1:
-		return fmt.Errorf("kernels: SolveColumns: %d weights and a Hessian of %d, want [%d, %d] and [%d, %d]", len(w), len(h), rows, cols, cols, cols)
+	case weights != rows*cols || len(h) != cols*cols || rows < 1 || cols < 1:
+		return fmt.Errorf("kernels: SolveColumns: %d weights and a Hessian of %d, want [%d, %d] and [%d, %d]", weights, len(h), rows, cols, cols, cols)
 	case o.Drift != nil && len(o.Drift) != cols*cols:
 		return fmt.Errorf("kernels: SolveColumns: a drift of %d, want [%d, %d]", len(o.Drift), cols, cols)
 	case o.Group < 0 || o.Block < 1 || o.Damp < 0 || o.Retries < 0:
 		return fmt.Errorf("kernels: SolveColumns: group %d, block %d, damping %v, %d retries; expected a block of 1 or more and no negative number", o.Group, o.Block, o.Damp, o.Retries)
 	}
 	for i, v := range h {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if v-v != 0 {
 			return fmt.Errorf("kernels: SolveColumns: the Hessian holds %v at [%d, %d]; expected finite numbers", v, i/cols, i%cols)
 		}
 	}
@@ -132,68 +138,48 @@ func (o SolveOptions) check(w []float64, rows, cols int, h []float64) error {
 type solver struct {
 	o                  SolveOptions
 	rows, cols, groups int
-	w, h, drift        []float64
-	u                  []float64 // upper Cholesky factor of H⁻¹
-	p                  []float64 // GPTAQ's P, nil without drift
+	row                func(r int, dst []float64) // widens a row of W
+	diagonal           []float64                  // H's, dead columns 1
+	group              []int                      // of the k-th column handled
+	dead               []bool                     // the k-th column handled
+	u                  []float64                  // upper Cholesky factor of H⁻¹
+	p                  []float64                  // GPTAQ's P, nil without drift
 	out                *Solution
 }
 
-// staticGrids finds the grids of groups of consecutive columns.
-func (s *solver) staticGrids(group int) {
-	s.eachRow(func(r int) {
-		row := s.w[r*s.cols : (r+1)*s.cols]
-		for g := range s.groups {
-			at := r*s.groups + g
-			s.out.Step[at], s.out.Zero[at] = FindGrid(s.o.Rule, row[g*group:min((g+1)*group, s.cols)])
-		}
-	})
-}
-
-func (s *solver) clearDead() {
+// order finds dead columns, sorts columns by falling diagonal, ties in order, and
+// sets the group of each.
+func (s *solver) order(h []float64) {
 	n := s.cols
+	whole := make([]float64, n)
 	for j := range n {
-		if s.h[j*n+j] != 0 {
-			continue
-		}
-		s.out.Dead = append(s.out.Dead, j)
-		s.h[j*n+j] = 1
-		for r := range s.rows {
-			s.w[r*n+j] = 0
-		}
-		if s.drift != nil {
-			for i := range n {
-				s.drift[i*n+j] = 0
-			}
+		if whole[j] = h[j*n+j]; whole[j] == 0 {
+			whole[j] = 1
+			s.out.Dead = append(s.out.Dead, j)
 		}
 	}
-}
-
-// order sorts columns by falling diagonal, ties in order, and sets the group of
-// each.
-func (s *solver) order() {
-	n := s.cols
 	if s.o.ActOrder {
 		s.out.Order = make([]int, n)
 		for j := range n {
 			s.out.Order[j] = j
 		}
-		slices.SortStableFunc(s.out.Order, func(a, b int) int { return cmp.Compare(s.h[b*n+b], s.h[a*n+a]) })
-		s.w = permuteColumns(s.w, s.rows, s.out.Order)
-		s.h = permute(s.h, s.out.Order)
-		if s.drift != nil {
-			s.drift = permute(s.drift, s.out.Order)
-		}
+		slices.SortStableFunc(s.out.Order, func(a, b int) int { return cmp.Compare(whole[b], whole[a]) })
 	}
-	if s.o.Group == 0 {
-		return
+	s.diagonal, s.dead, s.group = make([]float64, n), make([]bool, n), make([]int, n)
+	if s.o.Group > 0 {
+		s.out.Index = make([]int, n)
 	}
-	s.out.Index = make([]int, n)
 	for k := range n {
 		j := s.column(k)
-		s.out.Index[j] = j / s.o.Group
-		if !s.o.StaticGroups {
-			s.out.Index[j] = k / s.o.Group
+		s.diagonal[k], s.dead[k] = whole[j], h[j*n+j] == 0
+		if s.o.Group == 0 {
+			continue
 		}
+		s.group[k] = j / s.o.Group
+		if !s.o.StaticGroups {
+			s.group[k] = k / s.o.Group
+		}
+		s.out.Index[j] = s.group[k]
 	}
 }
 
@@ -205,138 +191,116 @@ func (s *solver) column(k int) int {
 	return s.out.Order[k]
 }
 
-func permuteColumns(a []float64, rows int, order []int) []float64 {
-	n := len(order)
-	out := make([]float64, rows*n)
-	for r := range rows {
-		for k, j := range order {
-			out[r*n+k] = a[r*n+j]
-		}
-	}
-	return out
-}
-
-func permute(a []float64, order []int) []float64 {
-	n := len(order)
-	out := make([]float64, n*n)
-	for i, from := range order {
-		for k, j := range order {
-			out[i*n+k] = a[from*n+j]
-		}
-	}
-	return out
-}
-
 // factor damps H until it has a Cholesky factor, and computes U and P.
-func (s *solver) factor() error {
+func (s *solver) factor(h []float64) error {
 	n := s.cols
 	mean := 0.0
-	for j := range n {
-		mean += s.h[j*n+j] / float64(n)
+	for _, d := range s.diagonal {
+		mean += d / float64(n)
 	}
 	damp := s.o.Damp * mean
+	s.u = make([]float64, n*n)
 	for {
-		for j := range n {
-			s.h[j*n+j] += damp
+		for j := range s.diagonal {
+			s.diagonal[j] += damp
 		}
 		s.out.Attempts++
 		s.out.Damped += damp
-		u, err := InverseFactor(s.h, n)
+		s.reversed(h)
+		err := factorReversed(s.u, n)
 		if err == nil {
-			s.u = u
 			break
 		}
 		if s.out.Attempts > s.o.Retries || damp == 0 {
-			return fmt.Errorf("kernels: SolveColumns: %w, with %g of the mean diagonal added %d times: raise the damping or give more inputs", err, s.o.Damp, s.out.Attempts)
+			var pivot *PivotError
+			if errors.As(err, &pivot) {
+				pivot.Column = s.column(pivot.Column)
+			}
+			return fmt.Errorf("kernels: SolveColumns: the Hessian is %w, with %g of the mean diagonal added %d times: raise the damping or give more inputs", err, s.o.Damp, s.out.Attempts)
 		}
 	}
-	if s.drift != nil {
-		s.p = driftFactor(s.drift, s.u, n, s.o.DriftWeight)
+	if s.o.Drift != nil {
+		s.p = driftFactor(s.orderedDrift(), s.u, n, s.o.DriftWeight)
 		s.out.Drift = s.p
 	}
 	return nil
 }
 
-// driftFactor is α·triu(D·Uᵀ, 1)·U.
+// reversed writes the lower triangle of the damped H, in order of handling and then the
+// last row and column first, to u.
+func (s *solver) reversed(h []float64) {
+	n := s.cols
+	split(n, func(i int) {
+		row := s.u[i*n : i*n+i+1]
+		from := s.column(n - 1 - i)
+		for j := range i {
+			to := s.column(n - 1 - j)
+			row[j] = h[min(from, to)*n+max(from, to)]
+		}
+		row[i] = s.diagonal[n-1-i]
+	})
+}
+
+// orderedDrift is the drift in order of handling, without what dead columns give.
+func (s *solver) orderedDrift() []float64 {
+	n := s.cols
+	d := make([]float64, n*n)
+	split(n, func(i int) {
+		from := s.o.Drift[s.column(i)*n:]
+		for k := range n {
+			if !s.dead[k] {
+				d[i*n+k] = from[s.column(k)]
+			}
+		}
+	})
+	return d
+}
+
+// driftBlock rows of P are one task.
+const driftBlock = 96
+
+// driftFactor is α·triu(D·Uᵀ, 1)·U, U upper.
 func driftFactor(d, u []float64, n int, alpha float64) []float64 {
 	p := make([]float64, n*n)
-	split(n, func(i int) {
-		for k := i + 1; k < n; k++ {
-			// (D·Uᵀ)[i, k] = Σ_j D[i, j]·U[k, j], U upper.
-			var sum float64
-			for j := k; j < n; j++ {
-				sum += d[i*n+j] * u[k*n+j]
-			}
-			sum *= alpha
-			for j := k; j < n; j++ {
-				p[i*n+j] += sum * u[k*n+j]
-			}
+	split((n+driftBlock-1)/driftBlock, func(b int) {
+		first := b * driftBlock
+		rows := min(driftBlock, n-first)
+		t := make([]float64, rows*n) // D·Uᵀ from column first on
+		for k := first; k < n; k += driftBlock {
+			w := min(driftBlock, n-k)
+			Dgemm(false, true, rows, w, n-k, alpha, d[first*n+k:], n, u[k*n+k:], n, t[k:], n, false)
+		}
+		for i := range rows {
+			clear(t[i*n+first : i*n+first+i+1])
+		}
+		for j := first; j < n; j += driftBlock {
+			w := min(driftBlock, n-j)
+			Dgemm(false, false, rows, w, j+w-first, 1, t[first:], n, u[first*n+j:], n, p[first*n+j:], n, false)
 		}
 	})
 	return p
 }
 
-// solveRows rounds all columns, rows in tiles.
-func (s *solver) solveRows() {
-	tiles := (s.rows + rowTile - 1) / rowTile
-	split(tiles, func(i int) { s.solveTile(i*rowTile, min((i+1)*rowTile, s.rows)) })
-}
+// tileRows bounds the rows of a tile, so that a tile stays in the last-level cache.
+const tileRows = 512
 
-// rowTile is how many rows share a pass over a block of U.
-const rowTile = 16
-
-func (s *solver) solveTile(from, to int) {
-	n := s.cols
-	for start := 0; start < n; start += s.o.Block {
-		end := min(start+s.o.Block, n)
-		width := end - start
-		errs := make([]float64, (to-from)*width)
-		values := make([]float64, (to-from)*width)
-		for r := from; r < to; r++ {
-			k := (r - from) * width
-			s.solveBlock(r, start, end, errs[k:k+width], values[k:k+width])
-		}
-		for j := start; j < end; j++ {
-			for r := from; r < to; r++ {
-				k := (r-from)*width + j - start
-				rest := s.w[r*n+end : (r+1)*n]
-				addScaled(rest, -errs[k], s.u[j*n+end:(j+1)*n])
-				if s.p != nil {
-					addScaled(rest, values[k], s.p[j*n+end:(j+1)*n])
-				}
-			}
-		}
+// solveTiles rounds all columns, rows in tiles.
+func (s *solver) solveTiles() {
+	tiles := (s.rows + tileRows - 1) / tileRows
+	if threads := min(runtime.GOMAXPROCS(0), (s.rows+solveLanes-1)/solveLanes); tiles%threads != 0 {
+		tiles += threads - tiles%threads // the same work for every thread
 	}
+	var pool sync.Pool
+	split(tiles, func(i int) {
+		from, to := s.rows*i/tiles, s.rows*(i+1)/tiles
+		if from == to {
+			return
+		}
+		t, _ := pool.Get().(*tile)
+		if t == nil {
+			t = newTile(s, (s.rows+tiles-1)/tiles)
+		}
+		t.solve(from, to)
+		pool.Put(t)
+	})
 }
-
-// solveBlock rounds columns start … end−1 of a row and returns what the columns
-// beyond need: errors, and values after the block's own updates.
-func (s *solver) solveBlock(r, start, end int, errs, values []float64) {
-	n := s.cols
-	copy(values, s.w[r*n+start:r*n+end])
-	for j := start; j < end; j++ {
-		if s.o.Group > 0 && !s.o.StaticGroups && j%s.o.Group == 0 {
-			// The outer array: the block's own updates are not in it yet.
-			g := r*s.groups + j/s.o.Group
-			s.out.Step[g], s.out.Zero[g] = FindGrid(s.o.Rule, s.w[r*n+j:r*n+min(j+s.o.Group, n)])
-		}
-		c := s.column(j)
-		g := r * s.groups
-		if s.out.Index != nil {
-			g += s.out.Index[c]
-		}
-		v, d := values[j-start], s.u[j*n+j]
-		code := Quantize(s.o.Rule, v, s.out.Step[g], s.out.Zero[g])
-		s.out.Codes[r*n+c] = int32(code)
-		e := (v - Dequantize(code, s.out.Step[g], s.out.Zero[g])) / d
-		s.out.RowLoss[r] += e * e / 2
-		errs[j-start] = e
-		addScaled(values[j-start:], -e, s.u[j*n+j:j*n+end])
-		if s.p != nil {
-			addScaled(values[j-start:], v, s.p[j*n+j:j*n+end])
-		}
-	}
-}
-
-// eachRow runs f for every row.
-func (s *solver) eachRow(f func(r int)) { split(s.rows, f) }

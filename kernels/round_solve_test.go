@@ -2,7 +2,6 @@ package kernels
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -386,18 +385,5 @@ func TestAddCross(t *testing.T) {
 				t.Errorf("[%d, %d] is %v, want %v", i, j, d[i*cols+j], want)
 			}
 		}
-	}
-}
-
-func BenchmarkSolveColumns(b *testing.B) {
-	for _, n := range []int{256, 768} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			w, h := randomProblem(rand.New(rand.NewPCG(1, 1)), n, n, 2*n)
-			for b.Loop() {
-				if _, err := SolveColumns(w, n, n, h, SolveOptions{Rule: GridRule{Kind: GridRange, Bits: 4, Symmetric: true}, Block: 128, Damp: 0.01, ActOrder: true}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package kernels
+
+// roundLanes is roundLanesGo.
+func (t *tile) roundLanes(start, width, r int) { t.roundLanesGo(start, width, r) }
