@@ -83,7 +83,8 @@ func (r *run) files() ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, file{filepath.Join(tablesDir, x.name+".csv"), data})
+		path := filepath.Join(tablesDir, x.name)
+		out = append(out, file{path + ".csv", data}, file{path + ".md", []byte(x.show.Markdown())}, file{path + ".tex", []byte(x.show.LaTeX(x.name))})
 	}
 	return append(out, file{"report.md", p.markdown()}, file{"report.html", p.html()}), nil
 }
@@ -132,6 +133,9 @@ func (r *run) figures(comparisons []*comparison) (overview []*picture, inside []
 		if len(traces) > 0 {
 			f, err := r.errorGrowth(traces)
 			keep(&ch.pictures, "error growth at "+r.settingName(st), f, err)
+		}
+		if f, err := r.gallery(st); f != nil || err != nil {
+			keep(&ch.pictures, "the gallery of answers that flip at "+r.settingName(st), f, err)
 		}
 		inside = append(inside, ch)
 	}
@@ -294,7 +298,7 @@ func removeStale(dir string, files []file) error {
 	for _, folder := range []struct {
 		name string
 		exts []string
-	}{{figuresDir, []string{".png", ".svg"}}, {tablesDir, []string{".csv"}}} {
+	}{{figuresDir, []string{".png", ".svg"}}, {tablesDir, []string{".csv", ".md", ".tex"}}} {
 		entries, err := os.ReadDir(filepath.Join(dir, folder.name))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("report: %w", err)

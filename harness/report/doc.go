@@ -8,6 +8,8 @@
 //	report.md       the same text and tables, figures linked
 //	figures/*.png   and .svg
 //	tables/*.csv    every number of the tables with all its digits
+//	tables/*.md     the tables for a README
+//	tables/*.tex    the tables for a paper
 //
 // The figures and the summary are functions of records and artifacts as well,
 // for notebook cells: [AccuracyKept], [Divergence], [AlphaCurves],
