@@ -43,7 +43,7 @@ type Result struct {
 var kinds = map[string]func(*folder) error{
 	"rtn": (*folder).roundToNearest, "gptq": (*folder).gptq, "gptaq": (*folder).gptaq,
 	"mbq": (*folder).mbq, "awq": (*folder).awq, "smoothquant": (*folder).smoothQuant,
-	"qig": (*folder).qig, "rsq": (*folder).rsq, "quarot": nil, "bpdq": nil, "repq_vit": nil, "quantvggt": nil,
+	"qig": (*folder).qig, "rsq": (*folder).rsq, "quarot": (*folder).quaRot, "bpdq": nil, "repq_vit": nil, "quantvggt": nil,
 	"export/compressed_tensors": nil, "export/gptq": nil, "export/awq": nil, "export/gguf": nil,
 }
 

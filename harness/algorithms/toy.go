@@ -39,14 +39,20 @@ func (c toyConfig) model() (*models.Config, error) {
 	}}, nil
 }
 
+// toy reads the model "PREFIXmodel/…".
 func (f *folder) toy(prefix string, c toyConfig) (*toy, error) {
+	return f.toyAt(prefix, prefix+"model/", c)
+}
+
+// toyAt reads the model whose tensors have the prefix at.
+func (f *folder) toyAt(prefix, at string, c toyConfig) (*toy, error) {
 	config, err := c.model()
 	if err != nil {
 		return nil, err
 	}
 	w := models.NewWeights(config)
 	for _, p := range w.Params(config) {
-		name := prefix + "model/" + strings.TrimPrefix(p.Name, "model.")
+		name := at + strings.TrimPrefix(p.Name, "model.")
 		if p.Name == "model.embed_tokens.weight" && !f.file.Has(name) {
 			continue // inputs are embeddings
 		}
