@@ -2,13 +2,10 @@ package models
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"iter"
-	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,9 +20,10 @@ type Model struct {
 	Dir string
 
 	file    *safetensors.File
-	weights *Weights // set instead of file for a model in memory
-	layers  []*Layer // replaces the checkpoint's decoder blocks where set
-	edit    *edited  // set instead of both for an edited model
+	weights *Weights                    // set instead of file for a model in memory
+	layers  []*Layer                    // replaces the checkpoint's decoder blocks where set
+	source  func(i int) (*Layer, error) // gives them one by one where set
+	edit    *edited                     // set instead of both for an edited model
 }
 
 // Load opens a folder in the Hugging Face layout: config.json,
@@ -63,6 +61,21 @@ func (m *Model) WithLayers(layers []*Layer) *Model {
 	c.layers = layers
 	return &c
 }
+
+// WithSource returns a model that takes its decoder blocks from source, one at a time
+// and each time anew, so that it runs, hashes and saves with one in memory; everything
+// else is shared. source may be called by several goroutines; what it returns is not changed.
+func (m *Model) WithSource(source func(i int) (*Layer, error)) *Model {
+	c := *m
+	c.layers, c.source = nil, source
+	return &c
+}
+
+// ShapeOf is block i's structure, with weights of no length.
+func (m *Model) ShapeOf(i int) *Layer { return maker{empty: true}.layer(&m.Config.Text, i) }
+
+// NewLayer is a zeroed block i.
+func (m *Model) NewLayer(i int) *Layer { return maker{}.layer(&m.Config.Text, i) }
 
 // Close releases the mapped checkpoint.
 func (m *Model) Close() error {
@@ -135,40 +148,50 @@ func (m *Model) storedName(name string) string {
 	return name
 }
 
-// tensor reads a tensor of the checkpoint as float32 and refuses NaN and Inf.
+// tensor reads a tensor of the checkpoint as float32 and refuses NaN and Inf. The pages
+// it was read from don't stay in memory.
 func (m *Model) tensor(name string) ([]float32, error) {
 	t, err := m.file.Tensor(m.storedName(name))
 	if err != nil {
 		return nil, fmt.Errorf("models: %s: %w", m.Dir, err)
 	}
+	defer m.file.Rest(t.Name)
 	values, err := t.Float32s()
 	if err != nil {
 		return nil, fmt.Errorf("models: %s: %w", m.Dir, err)
 	}
-	return values, m.checkFinite(t.Name, values)
+	return values, m.checkFinite(t.Name, values, 0)
 }
 
-func (m *Model) checkFinite(name string, values []float32) error {
+// checkFinite refuses NaN and Inf among the values from, from+1, … of a tensor.
+func (m *Model) checkFinite(name string, values []float32, from int) error {
 	for i, v := range values {
-		if v != v || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("models: %s: tensor %s holds %v at index %d; expected finite numbers", m.Dir, name, v, i)
+		if v-v != 0 { // NaN and infinities alone
+			return fmt.Errorf("models: %s: tensor %s holds %v at index %d; expected finite numbers", m.Dir, name, v, from+i)
 		}
 	}
 	return nil
 }
 
-// fill reads the listed parameters from the checkpoint.
+// fill reads the listed parameters from the checkpoint, each to where it belongs.
 func (m *Model) fill(params []Param) error {
 	for _, p := range params {
 		at := m.Config.arch().place(m.Config, p)
-		values, err := m.tensor(at.name)
+		t, err := m.file.Tensor(m.storedName(at.name))
 		if err != nil {
+			return fmt.Errorf("models: %s: %w", m.Dir, err)
+		}
+		if t.Len() != at.parts*len(p.Data) {
+			return fmt.Errorf("models: tensor %s has %d values; expected %d", at.name, t.Len(), at.parts*len(p.Data))
+		}
+		err = t.ReadFloat32s(p.Data, at.part*len(p.Data))
+		m.file.Rest(t.Name)
+		if err != nil {
+			return fmt.Errorf("models: %s: %w", m.Dir, err)
+		}
+		if err := m.checkFinite(t.Name, p.Data, at.part*len(p.Data)); err != nil {
 			return err
 		}
-		if len(values) != at.parts*len(p.Data) {
-			return fmt.Errorf("models: tensor %s has %d values; expected %d", at.name, len(values), at.parts*len(p.Data))
-		}
-		copy(p.Data, values[at.part*len(p.Data):])
 	}
 	return nil
 }
@@ -179,6 +202,8 @@ func (m *Model) Layer(i int) (*Layer, error) {
 	switch {
 	case i < 0 || i >= m.NumLayers():
 		return nil, fmt.Errorf("models: no layer %d; the model has %d", i, m.NumLayers())
+	case m.source != nil:
+		return m.source(i)
 	case m.layers != nil:
 		return m.layers[i], nil
 	case m.edit != nil:
@@ -235,7 +260,7 @@ func (m *Model) embedRows(ids []int32, dst []float32) error {
 		if err != nil {
 			return err
 		}
-		if err := m.checkFinite(name, values); err != nil {
+		if err := m.checkFinite(name, values, 0); err != nil {
 			return err
 		}
 		copy(dst[i*c:(i+1)*c], values)
@@ -269,7 +294,7 @@ func (m *Model) Weights() (*Weights, error) {
 	if m.edit != nil {
 		return m.editedWeights()
 	}
-	if m.weights != nil && m.layers == nil {
+	if m.weights != nil && m.layers == nil && m.source == nil {
 		return m.weights, nil
 	}
 	w := maker{}.ends(m.Config)
@@ -312,7 +337,7 @@ func (m *Model) stored() iter.Seq2[Param, error] {
 		for _, at := range list {
 			p := Param{Name: at.name, Shape: at.shape}
 			var err error
-			if m.edit != nil {
+			if m.edit != nil || m.source != nil && strings.HasPrefix(params[at.name][0].Name, layerPrefix) {
 				parts[at.name], err = edited.read(params[at.name])
 			}
 			if err != nil {
@@ -334,12 +359,17 @@ func (m *Model) stored() iter.Seq2[Param, error] {
 	}
 }
 
+// layerPrefix begins the names of the decoder blocks' parameters.
+const layerPrefix = "model.layers."
+
 // inMemory lists the parameters that are not read from the checkpoint.
 func (m *Model) inMemory() map[string][]float32 {
 	held := map[string][]float32{}
 	if m.weights != nil {
 		for _, p := range m.weights.Params(m.Config) {
-			held[p.Name] = p.Data
+			if m.source == nil || !strings.HasPrefix(p.Name, layerPrefix) {
+				held[p.Name] = p.Data
+			}
 		}
 	}
 	for _, l := range m.layers {
@@ -352,42 +382,51 @@ func (m *Model) inMemory() map[string][]float32 {
 
 // Hash is the SHA-256 over names, shapes and float32 bytes of all weights in
 // name order: equal hashes mean the identical model, in whatever type it is
-// stored. One tensor at a time is in memory.
+// stored. One tensor at a time is in memory, and of the checkpoint's own a part of one.
 func (m *Model) Hash() (string, error) {
 	h := sha256.New()
-	for p, err := range m.stored() {
+	for p, err := range m.storedParts(hashPart) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %v\n", p.Name, p.Shape)
-		buf := make([]byte, 4*len(p.Data))
-		for i, v := range p.Data {
-			binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(v))
+		if p.from == 0 {
+			fmt.Fprintf(h, "%s %v\n", p.Name, p.Shape)
 		}
-		h.Write(buf)
+		t := safetensors.ViewFloat32(p.Name, []int{len(p.Data)}, p.Data)
+		h.Write(t.Data)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Save writes the model as a folder in the Hugging Face layout. dtype is F32,
-// F16 or BF16. The whole model is in memory in that type.
+// hashPart is how many values of a tensor Hash reads at once.
+const hashPart = 1 << 20
+
+// Save writes the model as a folder in the Hugging Face layout, in shards where it
+// takes more than [safetensors.ShardBytes]. dtype is F32, F16 or BF16. One tensor at a
+// time is in memory.
 func (m *Model) Save(dir, dtype string) error {
+	return m.saveShards(dir, dtype, safetensors.ShardBytes)
+}
+
+func (m *Model) saveShards(dir, dtype string, limit int64) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
-	}
-	var list []safetensors.Tensor
-	for p, err := range m.stored() {
-		if err != nil {
-			return err
-		}
-		t, err := safetensors.FromFloat32As(p.Name, dtype, p.Shape, p.Data)
-		if err != nil {
-			return err
-		}
-		list = append(list, t)
 	}
 	if err := m.saveProcessor(dir); err != nil {
 		return err
 	}
-	return safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), map[string]string{"format": "pt"}, list...)
+	next, stop := iter.Pull2(m.stored())
+	defer stop()
+	return safetensors.WriteDir(dir, map[string]string{"format": "pt"}, m.storedSpecs(dtype), limit, func(s safetensors.Spec) (safetensors.Tensor, error) {
+		p, err, ok := next()
+		switch {
+		case err != nil:
+			return safetensors.Tensor{}, err
+		case !ok || p.Name != s.Name:
+			return safetensors.Tensor{}, fmt.Errorf("models: tensor %s came where %s belongs", p.Name, s.Name)
+		case dtype == safetensors.F32:
+			return safetensors.ViewFloat32(p.Name, p.Shape, p.Data), nil
+		}
+		return safetensors.FromFloat32As(p.Name, dtype, p.Shape, p.Data)
+	})
 }
