@@ -134,3 +134,32 @@ func eachSetting(v reflect.Value, prefix string, visit func(key, value string)) 
 // CSSWidth tells a notebook to show the picture at its size, not at that of
 // its pixels, of which it has twice as many.
 func (d *drawing) CSSWidth() int { return int(d.width.Dots(96)) }
+
+// Grid shows what a plan will do: one row per model and format with its methods,
+// cells, and how many of the plan's stages are in the store already.
+func Grid(p *harness.Plan) *display.Table {
+	t := &display.Table{Columns: []string{"model", "format", "methods", "calibration seeds", "cells"}}
+	for _, model := range p.Spec.Models {
+		t.Add(model, none, harness.MethodFP, none, 1)
+		for _, format := range p.Spec.Formats {
+			var methods []string
+			for _, m := range p.Spec.Methods {
+				methods = append(methods, m.ID())
+			}
+			t.Add(model, format, strings.Join(methods, ", "), len(p.Spec.Seeds), len(methods)*len(p.Spec.Seeds))
+		}
+	}
+	stored := 0
+	for _, s := range p.Stages {
+		if s.Stored {
+			stored++
+		}
+	}
+	questions := fmt.Sprintf("%d questions of each task", p.Spec.Limit)
+	if p.Spec.Limit == 0 {
+		questions = "all questions"
+	}
+	t.Caption = fmt.Sprintf("%s made of %s, %d of which are in the store; %s (%s), %d calibration samples.",
+		count(len(p.Cells), "cell"), count(len(p.Stages), "stage"), stored, questions, strings.Join(p.Spec.Tasks, ", "), p.Spec.Calibration.Samples)
+	return t
+}

@@ -131,6 +131,24 @@ func cells(e estimate) []string {
 	return []string{digits(e.mean), digits(e.low), digits(e.high)}
 }
 
+// Comparisons is the table of methods against each other: paired differences in KL and
+// accuracy with Holm-corrected verdicts, from the records and answers in a run's folder.
+func Comparisons(dir string) (*display.Table, error) {
+	records, err := harness.ReadRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRun(records, dir)
+	if err != nil {
+		return nil, err
+	}
+	comparisons, err := r.compare()
+	if err != nil {
+		return nil, err
+	}
+	return r.comparisonSheet(comparisons).show, nil
+}
+
 // comparisonSheet is methods against each other.
 func (r *run) comparisonSheet(comparisons []*comparison) *sheet {
 	s := &sheet{name: "comparisons", show: &display.Table{
