@@ -1,0 +1,46 @@
+package display
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestLaTeX(t *testing.T) {
+	table := &Table{Columns: []string{"method", "ΔKL [95%]", "n"}, Caption: "KL & NLL, 100% of w4a8_g64."}
+	table.Add("TLQ {a}", "−0.012 ± 0.003", 300)
+	table.Add(`back\slash`, "≈ 0, p < 0.05", 1200)
+	want := `\begin{table}
+\centering
+\begin{tabular}{llr}
+\toprule
+method & $\Delta$KL [95\%] & n \\
+\midrule
+TLQ \{a\} & $-$0.012 $\pm$ 0.003 & 300 \\
+back\textbackslash{}slash & $\approx$ 0, p \textless{} 0.05 & 1200 \\
+\bottomrule
+\end{tabular}
+\caption{KL \& NLL, 100\% of w4a8\_g64.}
+\label{tab:summary}
+\end{table}
+`
+	if got := table.LaTeX("summary"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestLaTeXCompiles runs LaTeX where it is installed.
+func TestLaTeXCompiles(t *testing.T) {
+	latex, err := exec.LookPath("pdflatex")
+	if err != nil {
+		t.Skip("no pdflatex")
+	}
+	table := &Table{Columns: []string{"a", "Δ"}, Caption: `\ { } $ & # % _ ~ ^ < > | − × ± ≈ ≤ ≥ Δ α – — … ‖ ·`}
+	table.Add(`\ { } $ & # % _ ~ ^ < > |`, "−1.5 × 2 ± 1")
+	document := "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table.LaTeX("x") + "\\end{document}\n"
+	cmd := exec.Command(latex, "-interaction=nonstopmode", "-halt-on-error", "-output-directory", t.TempDir())
+	cmd.Stdin = strings.NewReader(document)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
