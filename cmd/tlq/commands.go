@@ -26,6 +26,10 @@ var commands = []entry{
 	{name: "loss", args: "--model M --tokens FILE.safetensors[:NAME]", summary: "mean next-token loss and perplexity of token streams", new: func() command { return &loss{} }},
 	{name: "generate", args: "--model M [--image FILE]... --prompt TEXT [--max-tokens N]", summary: "answer a prompt", new: func() command { return &generate{} }},
 	{name: "inspect", args: "[--premise] MODEL", summary: "configuration, tensors, parameters, bytes, memory a calibration needs", new: func() command { return &inspect{} }},
+	{
+		name: "claims", args: "[decisive|stress|tokens|exposure|methods] [-o DIR] [--limit N] [--seeds N]",
+		summary: "decide claims: which method is better than which other, over calibration seeds", new: func() command { return &claims{} },
+	},
 	{name: "fidelity", args: "MODEL [--sites A,B]", summary: "surrogate fidelity: does an objective rank candidates as the true loss does", new: func() command { return &fidelity{} }},
 	{name: "diff", args: "RUN1 RUN2", summary: "what changed between two runs", new: func() command { return &difference{} }},
 	{name: "train", args: "FAMILY-SCALE [--seed N] -o DIR", summary: "train a model of the zoo, resumable and reproducible", new: func() command { return &trainModel{} }},
