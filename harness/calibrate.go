@@ -56,25 +56,99 @@ type walk struct {
 	c      *Samples
 	q      Quantization
 	keys   []Key
-	done   []*calibratedLayer
+	done   *quantizedLayers // those in front of the next layer
 	engine *ptq.Calibration // set with state
 	state  *ptq.State       // in front of layer state.Next; nil: not needed yet
 	tokens *ptq.TokenSet    // nil for methods that read no tokens
 }
 
-// calibrate returns all calibrated layers. Stage calibrate.
-func (m *Model) calibrate(c *Samples, q Quantization) ([]*calibratedLayer, error) {
+// calibrate calibrates all layers. Stage calibrate.
+func (m *Model) calibrate(c *Samples, q Quantization) (*quantizedLayers, error) {
 	w := &walk{c: c, q: q, keys: layerKeys(m, c, q)}
+	defer w.close()
+	defer m.boundGarbage()()
+	w.done = &quantizedLayers{read: func(i int) (*calibratedLayer, error) { return m.storedLayer(c, q, w.keys, i) }}
 	for i := range w.keys {
 		name := fmt.Sprintf("calibrate layer %d of %s, %s", i, m.Name, q)
 		l, err := once(m, name, w.keys[i], m.layerCodec(i), func(m *Model) (*calibratedLayer, error) { return w.layer(m, i) })
 		if err != nil {
 			return nil, err
 		}
-		w.done = append(w.done, l)
+		w.done.append(l)
 		m.s.step(layerSteps)
 	}
 	return w.done, nil
+}
+
+// storedLayer reads a layer that is calibrated. What the store has lost since is
+// calibrated again.
+func (m *Model) storedLayer(c *Samples, q Quantization, keys []Key, i int) (*calibratedLayer, error) {
+	a, err := m.s.Store.Get(keys[i])
+	if err != nil {
+		layers, err := m.WithProgress(nil).calibrate(c, q)
+		if err != nil {
+			return nil, err
+		}
+		if l := layers.kept; l != nil {
+			return l[i], nil
+		}
+		if a, err = m.s.Store.Get(keys[i]); err != nil {
+			return nil, fmt.Errorf("harness: layer %d of %s, %s, was calibrated, but the store does not keep it: raise its limit %s: %w", i, m.Name, q, EnvStoreLimit, err)
+		}
+	}
+	return m.layerCodec(i).decode(a)
+}
+
+// close gives the walk's streams back.
+func (w *walk) close() {
+	if w.engine != nil {
+		w.engine.Release(w.state)
+		closeEngine(w.engine)
+	}
+}
+
+// quantizedLayers are a quantized model's layers: all in memory where they are small,
+// else one at a time, made by read.
+type quantizedLayers struct {
+	reports []layerReport
+	kept    []*calibratedLayer // nil where read is asked each time
+	bytes   int64
+	read    func(i int) (*calibratedLayer, error)
+}
+
+// keptLayers is the size in bytes up to which quantized layers stay in memory.
+const keptLayers = 1 << 30
+
+// append takes the next layer.
+func (l *quantizedLayers) append(c *calibratedLayer) {
+	first := len(l.reports) == 0
+	l.reports = append(l.reports, c.report)
+	for _, p := range c.layer.Params() {
+		l.bytes += 4 * int64(len(p.Data))
+	}
+	switch {
+	case l.bytes > keptLayers:
+		l.kept = nil
+	case first || l.kept != nil:
+		l.kept = append(l.kept, c)
+	}
+}
+
+// at returns a layer, shared or read anew.
+func (l *quantizedLayers) at(i int) (*calibratedLayer, error) {
+	if l.kept != nil {
+		return l.kept[i], nil
+	}
+	return l.read(i)
+}
+
+// weights returns a layer's weights.
+func (l *quantizedLayers) weights(i int) (*models.Layer, error) {
+	c, err := l.at(i)
+	if err != nil {
+		return nil, err
+	}
+	return c.layer, nil
 }
 
 // layer calibrates layer i.
@@ -97,6 +171,7 @@ func (w *walk) layer(m *Model, i int) (*calibratedLayer, error) {
 	if err := w.measure(out, next); err != nil {
 		return nil, err
 	}
+	w.engine.Release(w.state)
 	w.state = next
 	return out, nil
 }
@@ -123,7 +198,11 @@ func (w *walk) reach(m *Model, i int) error {
 		w.state = w.engine.Start()
 	}
 	for w.state.Next < i {
-		if err := w.replay(m, w.done[w.state.Next].layer); err != nil {
+		quantized, err := w.done.weights(w.state.Next)
+		if err != nil {
+			return err
+		}
+		if err := w.replay(m, quantized); err != nil {
 			return err
 		}
 	}
@@ -136,21 +215,11 @@ func (w *walk) replay(m *Model, quantized *models.Layer) error {
 	if err != nil {
 		return err
 	}
-	next := &ptq.State{Next: w.state.Next + 1}
-	for i, b := range w.engine.Batches {
-		if err := m.s.ctx.Err(); err != nil {
-			return err
-		}
-		fp, err := w.engine.Runner.Block(b, w.state.FP[i], exact, models.BlockOptions{})
-		if err != nil {
-			return err
-		}
-		exposed, err := w.engine.Runner.Block(b, w.state.Exposed[i], quantized, models.BlockOptions{ActQuant: w.q.Format.ActQuant()})
-		if err != nil {
-			return err
-		}
-		next.FP, next.Exposed = append(next.FP, fp.Y), append(next.Exposed, exposed.Y)
+	next, err := w.engine.Advance(m.s.ctx, w.state, exact, quantized)
+	if err != nil {
+		return err
 	}
+	w.engine.Release(w.state)
 	w.state = next
 	return nil
 }
@@ -165,6 +234,7 @@ func (w *walk) measure(l *calibratedLayer, next *ptq.State) error {
 			return err
 		}
 		local.add(b, next.FP[i], y.Y)
+		w.engine.Spill.Rest(w.state.FP[i], next.FP[i])
 	}
 	l.report.Local, l.report.FPNorm = local.errors(), local.norm()
 	return nil
@@ -251,11 +321,7 @@ func (m *Model) layerCodec(i int) codec[*calibratedLayer] {
 
 // readLayer reads the weights of layer i from an artifact.
 func (m *Model) readLayer(a *Artifact, i int) (*models.Layer, error) {
-	original, err := m.Layer(i)
-	if err != nil {
-		return nil, err
-	}
-	l := original.Clone()
+	l := m.NewLayer(i)
 	f, err := a.File()
 	if err != nil {
 		return nil, err
@@ -265,14 +331,12 @@ func (m *Model) readLayer(a *Artifact, i int) (*models.Layer, error) {
 		if err != nil {
 			return nil, err
 		}
-		values, err := t.Float32s()
-		if err != nil {
-			return nil, err
-		}
 		if !slices.Equal(t.Shape, p.Shape) {
 			return nil, fmt.Errorf("tensor %s has shape %v, the model's %v", p.Name, t.Shape, p.Shape)
 		}
-		copy(p.Data, values)
+		if err := t.ReadFloat32s(p.Data, 0); err != nil {
+			return nil, err
+		}
 	}
 	return l, nil
 }
@@ -318,17 +382,17 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 	}
 	out := &Quantized{Quantization: q, on: m, key: quantizeKey(m, c, q)}
 	silent := m.WithProgress(nil) // loading again is no progress
-	out.layers = sync.OnceValues(func() ([]*calibratedLayer, error) { return silent.quantizedLayers(c, q) })
+	out.layers = sync.OnceValues(func() (*quantizedLayers, error) { return silent.quantizedLayers(c, q) })
 	info, err := once(m, fmt.Sprintf("quantize %s, %s", m.Name, q), out.key, jsonCodec[quantizedInfo](), func(m *Model) (info quantizedInfo, err error) {
 		quantized, err := m.quantizedLayers(c, q)
 		if err != nil {
 			return info, err
 		}
-		layers := weightsOf(quantized)
-		if info.AvgBits, err = ptq.AverageBits(layers, q.Format, q.Fallback); err != nil {
+		if info.AvgBits, err = ptq.AverageBits(m.layerShapes(), q.Format, q.Fallback); err != nil {
 			return info, err
 		}
-		info.WeightsSHA256, err = m.WithLayers(layers).Hash()
+		defer m.boundGarbage()()
+		info.WeightsSHA256, err = m.WithSource(quantized.weights).Hash()
 		return info, err
 	})
 	out.AvgBits, out.WeightsSHA256 = info.AvgBits, info.WeightsSHA256
@@ -344,32 +408,45 @@ func (m *Model) checkUnquantized() error {
 		m.Name, m.Manifest.Method.Name, m.Manifest.Format, m.Manifest.Model)
 }
 
+// layerShapes are the layers without their weights.
+func (m *Model) layerShapes() []*models.Layer {
+	out := make([]*models.Layer, m.NumLayers())
+	for i := range out {
+		out[i] = m.ShapeOf(i)
+	}
+	return out
+}
+
 // quantizedLayers are the calibrated layers or, where the method looks at no
 // sample, the model's own, rounded.
-func (m *Model) quantizedLayers(c *Samples, q Quantization) ([]*calibratedLayer, error) {
+func (m *Model) quantizedLayers(c *Samples, q Quantization) (*quantizedLayers, error) {
 	if q.Method.NeedsSamples() {
 		return m.calibrate(c, q)
 	}
-	var layers []*calibratedLayer
+	layers := &quantizedLayers{read: func(i int) (*calibratedLayer, error) {
+		l, _, err := m.roundedLayer(q, i)
+		return l, err
+	}}
 	for i := range m.NumLayers() {
-		l, err := m.Layer(i)
-		if err != nil {
-			return nil, err
-		}
-		rounded, events, err := ptq.QuantizeLayer(l, q.Format, q.Fallback)
+		l, events, err := m.roundedLayer(q, i)
 		if err != nil {
 			return nil, err
 		}
 		reportEngine(m.s.ctx, events)
-		layers = append(layers, &calibratedLayer{layer: rounded.Layer, grids: gridTensors(rounded)})
+		layers.append(l)
 	}
 	return layers, nil
 }
 
-func weightsOf(layers []*calibratedLayer) []*models.Layer {
-	out := make([]*models.Layer, len(layers))
-	for i, l := range layers {
-		out[i] = l.layer
+// roundedLayer rounds one of the model's layers to nearest.
+func (m *Model) roundedLayer(q Quantization, i int) (*calibratedLayer, []ptq.Event, error) {
+	l, err := m.Layer(i)
+	if err != nil {
+		return nil, nil, err
 	}
-	return out
+	rounded, events, err := ptq.QuantizeLayer(l, q.Format, q.Fallback)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &calibratedLayer{layer: rounded.Layer, grids: gridTensors(rounded)}, events, nil
 }

@@ -113,7 +113,7 @@ func (c *Samples) embeddings(m *Model) ([][]float32, error) {
 }
 
 // batches returns the embedded samples in micro-batches.
-func (c *Samples) batches(m *Model) ([]*models.Batch, error) {
+func (c *Samples) batches(m *Model, p models.Packing) ([]*models.Batch, error) {
 	seqs, err := c.Sequences()
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (c *Samples) batches(m *Model) ([]*models.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.NewBatches(seqs, x)
+	return m.Pack(seqs, x, p)
 }
 
 // embed runs the stage for any sequences.

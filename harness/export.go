@@ -47,10 +47,7 @@ type ActivationInfo struct {
 // safetensors in the Hugging Face layout, the grids and a manifest. Nothing is
 // left behind when it fails.
 func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest, error) {
-	layers, err := q.Layers()
-	if err != nil {
-		return nil, err
-	}
+	defer m.boundGarbage()()
 	grids, err := q.Grids()
 	if err != nil {
 		return nil, err
@@ -66,7 +63,7 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: data, Events: m.s.Events(),
 	}
 	return manifest, writeFolder(dir, func(tmp string) error {
-		if err := q.on.WithLayers(layers).Save(tmp, "F32"); err != nil {
+		if err := q.on.WithSource(q.Layer).Save(tmp, "F32"); err != nil {
 			return err
 		}
 		if err := safetensors.WriteFile(filepath.Join(tmp, GridsFile), map[string]string{"format": q.Format.String()}, grids...); err != nil {

@@ -123,9 +123,9 @@ func (r *fidelityRun) objectives() (map[string][]map[models.Site][]float64, erro
 		if err != nil {
 			return nil, fmt.Errorf("method %s: %w", method.Name, err)
 		}
-		for _, l := range layers {
+		for _, l := range layers.reports {
 			curves := map[models.Site][]float64{}
-			for _, s := range l.report.Report.Sites {
+			for _, s := range l.Report.Sites {
 				if s.Skipped == "" {
 					curves[s.Site] = s.Curve
 				}

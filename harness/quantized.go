@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tlqlab/tlqlab/models"
@@ -57,14 +58,30 @@ type Quantized struct {
 
 	on     *Model // the model whose layers were rounded: edited where the method or its outliers ask for it
 	key    Key
-	layers func() ([]*calibratedLayer, error)
+	layers func() (*quantizedLayers, error)
 }
 
-// Layers returns the decoder layers: dequantized values, smoothing factors
-// folded in. They are shared: don't change them.
+// Layers returns the decoder layers, all in memory: dequantized values, smoothing
+// factors folded in. They are shared: don't change them. For a large model use
+// [Quantized.Layer].
 func (q *Quantized) Layers() ([]*models.Layer, error) {
+	out := make([]*models.Layer, q.on.NumLayers())
+	for i := range out {
+		var err error
+		if out[i], err = q.Layer(i); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Layer returns decoder layer i, which may be shared: don't change it.
+func (q *Quantized) Layer(i int) (*models.Layer, error) {
 	layers, err := q.layers()
-	return weightsOf(layers), err
+	if err != nil {
+		return nil, err
+	}
+	return layers.weights(i)
 }
 
 // Grids returns the steps, and for asymmetric formats the zero points, of all
@@ -72,11 +89,21 @@ func (q *Quantized) Layers() ([]*models.Layer, error) {
 // weight's checkpoint name without ".weight".
 func (q *Quantized) Grids() ([]safetensors.Tensor, error) {
 	layers, err := q.layers()
-	var list []safetensors.Tensor
-	for _, l := range layers {
-		list = append(list, l.grids...)
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	var list []safetensors.Tensor
+	for i := range q.on.NumLayers() {
+		l, err := layers.at(i)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range l.grids {
+			t.Data = slices.Clone(t.Data) // not a view of the whole layer's file
+			list = append(list, t)
+		}
+	}
+	return list, nil
 }
 
 func gridTensors(q *ptq.QuantizedLayer) []safetensors.Tensor {
@@ -110,18 +137,17 @@ func (m *Model) quantizedRunner(q *Quantized) (*models.Runner, *models.ActQuant,
 		}
 		return r, nil, nil
 	}
-	layers, err := q.Layers()
-	if err != nil {
+	if _, err := q.layers(); err != nil {
 		return nil, nil, err
 	}
-	return r.With(q.on.WithLayers(layers)), q.Format.ActQuant(), nil
+	return r.With(q.on.WithSource(q.Layer)), q.Format.ActQuant(), nil
 }
 
 // paramTensors are a layer's weights under their checkpoint names.
 func paramTensors(l *models.Layer) []safetensors.Tensor {
 	var list []safetensors.Tensor
 	for _, p := range l.Params() {
-		list = append(list, safetensors.FromFloat32(p.Name, p.Shape, p.Data))
+		list = append(list, safetensors.ViewFloat32(p.Name, p.Shape, p.Data))
 	}
 	return list
 }

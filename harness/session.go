@@ -32,6 +32,7 @@ type Session struct {
 
 	ctx      context.Context
 	progress *display.Progress // nil: none
+	workers  int               // calls side by side; 0: as many as fit
 	shared   *sharedModels
 }
 

@@ -26,19 +26,6 @@ const (
 	tokensStream     = 2
 )
 
-// engine sets the calibration engine up on embedded samples.
-func (m *Model) engine(c *Samples, q Quantization) (*ptq.Calibration, error) {
-	r, err := m.Runner()
-	if err != nil {
-		return nil, err
-	}
-	batches, err := c.batches(m)
-	if err != nil {
-		return nil, err
-	}
-	return &ptq.Calibration{Model: m.Model, Runner: r, Batches: batches, Method: q.Method, Format: q.Format, Fallback: q.Fallback}, nil
-}
-
 func gradientsKey(c *Samples) Key { return NewKey(gradientsStage, nil, c.key) }
 
 // Gradients measures the mean gradient magnitude of the answer loss at every
@@ -51,6 +38,8 @@ func (m *Model) Gradients(c *Samples) (*ptq.TokenStats, error) {
 			if err != nil {
 				return nil, err
 			}
+			defer closeEngine(e)
+			defer m.boundGarbage()()
 			return e.Gradients(m.s.ctx)
 		})
 }
@@ -114,8 +103,26 @@ func (m *Model) importance(c *Samples, name string, q Quantization) (*ptq.TokenS
 			if err != nil {
 				return nil, err
 			}
-			return e.Importance(m.s.ctx, name, gradients, c.rng(importanceStream))
+			defer closeEngine(e)
+			defer m.boundGarbage()()
+			if !importanceNeeds(name).Product || importanceNeeds(name).Gradient || m.s.Store.Has(gradientsKey(c)) {
+				return e.Importance(m.s.ctx, name, gradients, c.rng(importanceStream))
+			}
+			out, gradients, err := e.ImportanceAndGradients(m.s.ctx, name, c.rng(importanceStream))
+			if err != nil {
+				return nil, err
+			}
+			return out, m.keepGradients(c, gradients)
 		})
+}
+
+// keepGradients stores gradients that another stage's backward pass gave.
+func (m *Model) keepGradients(c *Samples, gradients *ptq.TokenStats) error {
+	a, err := m.statsCodec().encode(gradients)
+	if err != nil {
+		return err
+	}
+	return m.s.Store.Put(m.s.ctx, gradientsKey(c), a)
 }
 
 // weightImportance is the importance that weighs the selected tokens, "" where
@@ -165,13 +172,14 @@ func (m *Model) selection(c *Samples, q Quantization) (in ptq.Selection, err err
 	if in.Samples, err = c.Sequences(); err != nil {
 		return in, err
 	}
-	if q.Method.NeedsGradients() {
-		if in.Gradients, err = m.Gradients(c); err != nil {
+	// First: its backward pass may give the gradients too.
+	if !importanceNeeds(q.Method.Tokens.Importance).Late() {
+		if in.Importance, err = m.Importance(c, q); err != nil {
 			return in, err
 		}
 	}
-	if !importanceNeeds(q.Method.Tokens.Importance).Late() {
-		if in.Importance, err = m.Importance(c, q); err != nil {
+	if q.Method.NeedsGradients() {
+		if in.Gradients, err = m.Gradients(c); err != nil {
 			return in, err
 		}
 	}

@@ -147,40 +147,39 @@ func (s *Store) Put(ctx context.Context, key Key, a *Artifact) error {
 	if err := key.validate(); err != nil {
 		return err
 	}
-	data, err := encodeArtifact(key, a)
-	if err != nil {
-		return err
-	}
-	err = s.write(key, data)
+	size, err := s.write(key, a)
 	if errors.Is(err, fs.ErrNotExist) { // another machine's clean took our temporary file for a dead process's
-		err = s.write(key, data)
+		size, err = s.write(key, a)
 	}
 	if err != nil {
 		return fmt.Errorf("harness: store %s: %w: free some space or set %s to another folder", s.dir, err, EnvStore)
 	}
-	s.evict(ctx, key, int64(len(data)))
+	s.evict(ctx, key, size)
 	return nil
 }
 
-func (s *Store) write(key Key, data []byte) error {
+func (s *Store) write(key Key, a *Artifact) (size int64, err error) {
 	dir := filepath.Dir(s.Path(key))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return 0, err
 	}
 	f, err := os.CreateTemp(dir, tempPrefix+strconv.Itoa(os.Getpid())+"-*")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	size, err = writeArtifact(f, key, a)
+	if err == nil {
+		err = errors.Join(f.Chmod(0o644), f.Sync())
+	}
+	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), s.Path(key))
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return err
+		return 0, err
 	}
-	return syncDir(dir)
+	return size, syncDir(dir)
 }
 
 // Remove deletes the artifact of key where there is one.

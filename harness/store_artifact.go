@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/tlqlab/tlqlab/models/safetensors"
 )
@@ -77,7 +79,9 @@ func (a *Artifact) Float32s(name string) ([]float32, error) {
 	return t.Float32s()
 }
 
-func encodeArtifact(key Key, a *Artifact) ([]byte, error) {
+// writeArtifact writes the file of an artifact, tensor by tensor, and returns its size
+// in bytes. The checksum is filled in at the end.
+func writeArtifact(f *os.File, key Key, a *Artifact) (int64, error) {
 	meta := map[string]string{
 		metaFormat: storeFormat, metaKey: string(key), metaJSON: string(a.JSON),
 		metaChecksum: string(bytes.Repeat([]byte("0"), checksumDigits)),
@@ -85,22 +89,34 @@ func encodeArtifact(key Key, a *Artifact) ([]byte, error) {
 	if len(a.Events) > 0 {
 		events, err := json.Marshal(a.Events)
 		if err != nil {
-			return nil, fmt.Errorf("harness: artifact: %w", err)
+			return 0, fmt.Errorf("harness: artifact: %w", err)
 		}
 		meta[metaEvents] = string(events)
 	}
-	var b bytes.Buffer
-	if err := safetensors.Write(&b, meta, a.Tensors...); err != nil {
-		return nil, fmt.Errorf("harness: artifact: %w", err)
+	sum, head := sha256.New(), &firstWrite{}
+	if err := safetensors.Write(io.MultiWriter(f, sum, head), meta, a.Tensors...); err != nil {
+		return 0, fmt.Errorf("harness: artifact: %w", err)
 	}
-	data := b.Bytes()
-	at, err := checksumAt(data)
+	at, err := checksumAt(head.data)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	sum := sha256.Sum256(data)
-	hex.Encode(data[at:at+checksumDigits], sum[:])
-	return data, nil
+	_, err = f.WriteAt(hex.AppendEncode(nil, sum.Sum(nil)), int64(at))
+	return head.size, err
+}
+
+// firstWrite keeps the first write, a safetensors file's header, and counts all.
+type firstWrite struct {
+	data []byte
+	size int64
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	if w.data == nil {
+		w.data = bytes.Clone(p)
+	}
+	w.size += int64(len(p))
+	return len(p), nil
 }
 
 // checksumAt returns where the checksum's digits begin in an artifact's file.

@@ -401,3 +401,17 @@ func TestStoreKeepsOtherProcessesTemporaryFiles(t *testing.T) {
 		t.Errorf("left %v, want the living process's file only", left)
 	}
 }
+
+// encodeArtifact is the contents of an artifact's file.
+func encodeArtifact(key Key, a *Artifact) ([]byte, error) {
+	f, err := os.CreateTemp("", "artifact-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := writeArtifact(f, key, a); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(f.Name())
+}

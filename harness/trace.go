@@ -22,8 +22,7 @@ func (m *Model) Trace(c *Samples, q Quantization) (*Trace, error) {
 		return nil, err
 	}
 	t := &Trace{Model: m.Name, Format: q.Format.String(), Method: q.Method.Name, Seed: c.Seed}
-	for i, l := range layers {
-		r := l.report
+	for i, r := range layers.reports {
 		t.Layers = append(t.Layers, TraceLayer{
 			Index: i, Sites: traceSites(r), FPNorm: r.FPNorm, Local: r.Local, Exposed: TokenErrors(r.Report.Stream),
 		})

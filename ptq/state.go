@@ -1,6 +1,7 @@
 package ptq
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -26,6 +27,33 @@ func (c *Calibration) Start() *State {
 		st.Exposed = append(st.Exposed, b.X)
 	}
 	return st
+}
+
+// Advance runs both streams through a layer that is calibrated already, l as in the
+// unquantized model and quantized: the state that [Calibration.CalibrateLayer] returned with
+// it, bit for bit.
+func (c *Calibration) Advance(ctx context.Context, st *State, l, quantized *models.Layer) (*State, error) {
+	if err := c.checkState(st); err != nil {
+		return nil, err
+	}
+	next := &State{Next: st.Next + 1, FP: make([][]float32, len(c.Batches)), Exposed: make([][]float32, len(c.Batches))}
+	pass := func(from, to [][]float32, l *models.Layer, aq *models.ActQuant) error {
+		return ordered(ctx, c.workers(), len(c.Batches), func(i int) ([]float32, error) {
+			defer c.Spill.Rest(from[i])
+			res, err := c.Runner.Block(c.Batches[i], from[i], l, models.BlockOptions{ActQuant: aq})
+			if err != nil {
+				return nil, err
+			}
+			return res.Y, nil
+		}, func(i int, y []float32) (err error) {
+			to[i], err = c.Spill.Keep(y)
+			return err
+		})
+	}
+	if err := pass(st.FP, next.FP, l, nil); err != nil {
+		return nil, err
+	}
+	return next, pass(st.Exposed, next.Exposed, quantized, c.Format.ActQuant())
 }
 
 // Release gives what a state holds back to the calibration's Spill, except the
