@@ -182,14 +182,15 @@ func gptaq() Method {
 	return m
 }
 
-// rsq weighs tokens in GPTQ's Hessian by the attention they receive, ranked within their
-// sample; all linears of a layer share the weights. The paper's objective would square
-// them; its released code, and this, does not. Deviations: steps and zero points are the
-// format's, act-order and static groups as gptq.
+// rsq weighs tokens in the Hessian of QuaRot by the attention they receive, ranked within
+// their sample; all linears of a layer share the weights. The paper's objective would square
+// them; its released code, and this, does not. Its other strategies are settings
+// (tokens.importance: norm, steady, distance, rarity, parts). Deviations: those of quarot; no
+// copies of the samples, shifted in place.
 func rsq() Method {
-	m := gptq()
-	m.Name, m.Title = "rsq", "RSQ, without rotation"
-	m.Paper = "arXiv:2503.01820: AttnCon, weights from 0.005 to 1; published for weights alone"
+	m := quaRot()
+	m.Name, m.Title = "rsq", "RSQ"
+	m.Paper = "arXiv:2503.01820: AttnCon, weights from 0.005 to 1, on a rotated model; published for weights alone"
 	m.Tokens = shares("attention")
 	m.Tokens.Map = Map{Low: 0.005, High: 1}
 	return m

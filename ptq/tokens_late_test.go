@@ -3,6 +3,7 @@ package ptq
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -31,11 +32,36 @@ func sameWeights(t *testing.T, a, b Method, format string) {
 func TestFlatWeightsAreGPTQ(t *testing.T) {
 	gptq, gptaq := mustFind(t, "gptq"), mustFind(t, "gptaq")
 	for _, format := range []string{"w3a16", "w2a16g16"} {
-		rsq := with(t, mustFind(t, "rsq"), "tokens.map.low=1")
-		rsq.Rotate = RotateNone
-		sameWeights(t, rsq, gptq, format)
+		sameWeights(t, with(t, mustFind(t, "rsq"), "tokens.map.low=1", "rotate=none"), gptq, format)
 		sameWeights(t, with(t, mustFind(t, "vlmq"), "tokens.importance=uniform"), gptq, format)
 		sameWeights(t, with(t, mustFind(t, "vlmq-gptaq"), "tokens.importance=uniform"), gptaq, format)
+	}
+}
+
+// On a rotated model RSQ with its least weight at 1 is QuaRot, bit for bit, and with other
+// weights it is not.
+func TestFlatRSQIsQuaRot(t *testing.T) {
+	m := tinyModel(2, 5)
+	rotation, err := NewRotation(m.Config, RotateHadamard, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tm := &tiny{model: m.Edited(rotation.Edit())}
+	if tm.runner, err = models.NewRunner(tm.model); err != nil {
+		t.Fatal(err)
+	}
+	if tm.batches, err = tm.model.NewBatches(tinyEmbeddings(tm.model, tinyPatterns, 9)); err != nil {
+		t.Fatal(err)
+	}
+	run := func(m Method) *models.Layer {
+		c := tm.calibration(t, m, "w3a16")
+		results, _ := c.calibrate(t, c.tokens(t))
+		return results[2].Quantized.Layer
+	}
+	quarot := run(mustFind(t, "quarot"))
+	equalLayers(t, "RSQ and QuaRot", run(with(t, mustFind(t, "rsq"), "tokens.map.low=1")), quarot)
+	if slices.Equal(run(mustFind(t, "rsq")).Q.W, quarot.Q.W) {
+		t.Error("RSQ's weights change nothing")
 	}
 }
 
@@ -214,7 +240,7 @@ func TestMap(t *testing.T) {
 // Every token strategy measures what its formula says, on the layer's input.
 func TestStrategies(t *testing.T) {
 	tm := getTiny(t, 2)
-	c := tm.calibration(t, mustFind(t, "rsq"), "w3a16")
+	c := tm.calibration(t, with(t, mustFind(t, "rsq"), "rotate=none"), "w3a16")
 	r := layerRunAt(t, c, c.tokens(t), models.QKV)
 	views, err := r.lateViews(context.Background(), models.QKV, Needs{Norm: true, Change: true, Distance: true, Attention: true})
 	if err != nil {
