@@ -69,7 +69,7 @@ func (b *Backend) alive() error {
 
 // Builder starts a computation.
 func (b *Backend) Builder(name string) compute.Builder {
-	f := &function{Function: notimplemented.Function{ErrFn: notImplemented}}
+	f := &function{Function: notimplemented.Function{ErrFn: notImplemented}, known: map[string]*node{}}
 	f.builder = &builder{Builder: notimplemented.Builder{ErrFn: notImplemented}, name: name, backend: b, main: f}
 	return f.builder
 }

@@ -223,7 +223,7 @@ func (f *function) elementwise(n *node, in []*node, cost int, part func(l *loop)
 	for i, b := range bases {
 		sizes[i] = b.shape.Size()
 	}
-	n.shape, n.inputs = once, bases
+	n.shape, n.inputs, n.key = once, bases, fmt.Sprint(shape.Dimensions, steps)
 	n.rows = &rowwise{
 		part: part(l), cost: cost, inPlace: true,
 		aligned: func(input, rows int) bool { return l.rowAligned(input, rows, sizes[input]) },

@@ -15,6 +15,10 @@ type node struct {
 	op     compute.OpType
 	shape  shapes.Shape
 	inputs []*node
+	id     int // position in the function
+	// key is the same for nodes that compute the same, besides their operation,
+	// shape and inputs; "" for nodes that are never shared.
+	key string
 
 	// run computes the node; inputs are dense, in row-major order.
 	run func(in []*buffer, out *buffer)
@@ -103,6 +107,7 @@ type function struct {
 	parameters []*node
 	names      []string
 	outputs    []*node
+	known      map[string]*node // nodes with keys
 }
 
 var _ compute.Function = (*function)(nil)
@@ -161,12 +166,30 @@ func (f *function) add(n *node) (*node, error) {
 	if n.op != compute.OpTypeParameter {
 		n.parameter = -1
 	}
+	if n.key != "" {
+		n.key = n.fullKey()
+		if same := f.known[n.key]; same != nil {
+			return same, nil
+		}
+		f.known[n.key] = n
+	}
 	if !n.moves && !n.view {
 		widen(n)
 	}
-	n.owner = f
+	n.owner, n.id = f, len(f.nodes)
 	f.nodes = append(f.nodes, n)
 	return n, nil
+}
+
+// fullKey tells a node from all that compute something else. Equal nodes are one, so
+// that what a graph says twice, as gradients and fused operations with their
+// decomposed forms do, is computed once.
+func (n *node) fullKey() string {
+	key := fmt.Sprintf("%d %s %v", n.op, n.shape.DType, n.shape.Dimensions)
+	for _, in := range n.inputs {
+		key += fmt.Sprintf(" #%d", in.id)
+	}
+	return key + " " + n.key
 }
 
 // value hides the nil node of a failed add.

@@ -22,6 +22,7 @@ var otherOps = []compute.OpType{
 	compute.OpTypeGather, compute.OpTypeScatterSum, compute.OpTypeScatterMax, compute.OpTypeScatterMin,
 	compute.OpTypeDynamicSlice, compute.OpTypeDynamicUpdateSlice,
 	compute.OpTypeArgMinMax, compute.OpTypeDotGeneral, compute.OpTypeRNGBitGenerator,
+	compute.OpTypeFusedSoftmax, compute.OpTypeFusedGelu, compute.OpTypeFusedLayerNorm,
 	compute.OpTypeFusedScaledDotProductAttention, compute.OpTypeFusedScaledDotProductAttentionVJP,
 	compute.OpTypeOptimizationBarrier, compute.OpTypeSchedulingBarrier,
 }

@@ -136,7 +136,7 @@ func TestNotImplemented(t *testing.T) {
 	}
 	for name, call := range map[string]func() error{
 		"Atan2":       func() error { _, err := f.Atan2(x, x); return err },
-		"FusedGelu":   func() error { _, err := f.FusedGelu(x, true); return err },
+		"FusedDense":  func() error { _, err := f.FusedDense(x, x, nil, compute.DenseConfig{}); return err },
 		"Closure":     func() error { _, err := f.Closure(); return err },
 		"NewFunction": func() error { _, err := f.Builder().NewFunction("g"); return err },
 		"complex":     func() error { _, err := f.Parameter("c", shapes.Make(dtypes.Complex64, 2), nil); return err },

@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"fmt"
+
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/shapes"
 	"github.com/tlqlab/tlqlab/kernels"
@@ -29,7 +31,7 @@ const (
 
 // node is the operation: alone it runs in blocks, in a strip product by product.
 func (d *product) node(shape shapes.Shape, a, b *node) *node {
-	n := &node{op: compute.OpTypeDotGeneral, shape: shape, inputs: []*node{a, b}, run: d.run}
+	n := &node{op: compute.OpTypeDotGeneral, shape: shape, inputs: []*node{a, b}, run: d.run, key: fmt.Sprint(d.batch, d.m, d.n, d.k, d.a, d.b)}
 	if d.batch > 1 && d.m*d.n > 0 && d.k > 0 {
 		sizes := []int{a.shape.Size(), b.shape.Size()}
 		n.rows = &rowwise{

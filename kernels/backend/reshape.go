@@ -29,8 +29,15 @@ func (f *function) Constant(flat any, dims ...int) (compute.Value, error) {
 	return value(f.constant(b.(*buffer)))
 }
 
+// keptConstant is the size in bytes up to which equal constants are found equal.
+const keptConstant = 64
+
 func (f *function) constant(b *buffer) (*node, error) {
-	return f.add(&node{op: compute.OpTypeConstant, shape: b.shape, constant: b})
+	n := &node{op: compute.OpTypeConstant, shape: b.shape, constant: b}
+	if bytes := asBytes(b); len(bytes) <= keptConstant {
+		n.key = fmt.Sprintf("=%x", bytes)
+	}
+	return f.add(n)
 }
 
 // Iota counts along an axis; it is a constant.
@@ -63,7 +70,14 @@ func (f *function) Reshape(x compute.Value, dims ...int) (compute.Value, error) 
 	if err != nil {
 		return nil, err
 	}
-	return value(f.add(&node{op: compute.OpTypeReshape, shape: shape, inputs: in, view: true}))
+	base := in[0]
+	for base.op == compute.OpTypeReshape {
+		base = base.inputs[0]
+	}
+	if sameShape(base.shape, shape) {
+		return base, nil
+	}
+	return value(f.add(&node{op: compute.OpTypeReshape, shape: shape, inputs: []*node{base}, view: true, key: "all"}))
 }
 
 // Identity is x itself.
@@ -72,7 +86,7 @@ func (f *function) Identity(x compute.Value) (compute.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return value(f.add(&node{op: compute.OpTypeIdentity, shape: in[0].shape, inputs: in, view: true}))
+	return in[0], nil
 }
 
 // OptimizationBarrier is its operands: nothing is optimized across any operation

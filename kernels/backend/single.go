@@ -8,6 +8,9 @@ import (
 // binary runs the arithmetic of float32 on vector kernels wherever the operands
 // step by 0 or 1 within a run.
 func (singles) binary(op compute.OpType, l *loop, a, b, out *buffer, from, to int) {
+	if op == compute.OpTypePow && wholePower(l, a, b, out, from, to) {
+		return
+	}
 	sx, sy := l.innerStep(0), l.innerStep(1)
 	k := rowKernelsOf(op)
 	if k.vectors == nil || sx|sy != 1 { // only (0, 1), (1, 0) and (1, 1) give 1
@@ -31,6 +34,21 @@ func (singles) binary(op compute.OpType, l *loop, a, b, out *buffer, from, to in
 		from += rows * n
 		c.skip(rows)
 	}
+}
+
+// wholePower computes squares and cubes where the exponent is one scalar, in double
+// precision like other powers, and tells whether it did.
+func wholePower(l *loop, a, b, out *buffer, from, to int) bool {
+	p := b.flat.([]float32)[0]
+	if len(l.dims) > 1 || l.innerStep(1) != 0 || l.innerStep(0) != 1 || (p != 2 && p != 3) {
+		return false
+	}
+	if p == 2 {
+		each1(func(v float32) float32 { return float32(float64(v) * float64(v)) }, a, out, from, to)
+	} else {
+		each1(func(v float32) float32 { return float32(float64(v) * float64(v) * float64(v)) }, a, out, from, to)
+	}
+	return true
 }
 
 // rowKernel is an operation on rows of two operands.

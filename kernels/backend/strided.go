@@ -15,7 +15,7 @@ func (f *function) reorder(n *node, input *node, steps []int, offset int) (*node
 	l := newLoop(n.shape.Dimensions, steps)
 	l.base[0] = offset
 	move, size := moverOf(n.shape.DType), input.shape.Size()
-	n.inputs, n.moves = []*node{input}, true
+	n.inputs, n.moves, n.key = []*node{input}, true, fmt.Sprint(steps, offset)
 	if len(l.dims) == 1 && l.dims[0] == size && (size == 1 || l.innerStep(0) == 1) { // the operand's own order
 		n.view = true
 		return f.add(n)

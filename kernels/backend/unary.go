@@ -143,7 +143,7 @@ func (f *function) predicate(op compute.OpType, x compute.Value) (compute.Value,
 		return nil, opError(op, in, errors.New("expected numbers"))
 	}
 	calc := arithmetics[in[0].shape.DType]
-	return value(f.add(&node{op: op, shape: shape, inputs: in, rows: dense(shape, 1, func(in []*buffer, out *buffer, from, to int) {
+	return value(f.add(&node{op: op, shape: shape, inputs: in, key: "all", rows: dense(shape, 1, func(in []*buffer, out *buffer, from, to int) {
 		calc.predicate(op, in[0], out, from, to)
 	})}))
 }
@@ -161,7 +161,7 @@ func (f *function) ConvertDType(x compute.Value, t dtypes.DType) (compute.Value,
 	if t == in[0].shape.DType {
 		return f.Identity(x)
 	}
-	n := &node{op: compute.OpTypeConvertDType, shape: shape, inputs: in, moves: true}
+	n := &node{op: compute.OpTypeConvertDType, shape: shape, inputs: in, moves: true, key: "all"}
 	n.rows = dense(shape, 1, func(in []*buffer, out *buffer, from, to int) { convert(in[0], out, from, to) })
 	return value(f.add(n))
 }
