@@ -130,6 +130,10 @@ func singleUnary(op compute.OpType) func(dst, x []float32) {
 		return kernels.Sqrt
 	case compute.OpTypeNeg:
 		return negate
+	case compute.OpTypeAbs:
+		return absSingles
+	case compute.OpTypeRound:
+		return roundSingles
 	}
 	return nil
 }
