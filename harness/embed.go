@@ -113,7 +113,10 @@ func (c *Samples) embeddings(m *Model) ([][]float32, error) {
 }
 
 // batches returns the embedded samples in micro-batches.
-func (c *Samples) batches(m *Model, p models.Packing) ([]*models.Batch, error) {
+func (c *Samples) batches(m *Model) ([]*models.Batch, error) { return c.packed(m, models.Packing{}) }
+
+// packed returns them as p says.
+func (c *Samples) packed(m *Model, p models.Packing) ([]*models.Batch, error) {
 	seqs, err := c.Sequences()
 	if err != nil {
 		return nil, err

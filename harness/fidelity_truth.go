@@ -34,7 +34,7 @@ func (w *truthWalk) start(m *Model) error {
 	if w.runner, err = m.Runner(); err != nil {
 		return err
 	}
-	if w.batches, err = w.r.samples.batches(m, models.Packing{}); err != nil {
+	if w.batches, err = w.r.samples.batches(m); err != nil {
 		return err
 	}
 	for i := range m.NumLayers() {

@@ -85,7 +85,7 @@ func (m *Model) engine(c *Samples, q Quantization) (*ptq.Calibration, error) {
 	}
 	p := m.packing(seqs)
 	p.Floats = spill.Floats
-	batches, err := c.batches(m, p)
+	batches, err := c.packed(m, p)
 	if err != nil {
 		return nil, errors.Join(err, spill.Close())
 	}
