@@ -25,14 +25,15 @@ type Files struct {
 
 // record is an example before its pictures are read.
 type record struct {
-	line   int // in the file, from 1
-	id     string
-	source string
-	images []string // paths below the folder
-	qa     QA
-	others []string // further accepted answers
-	choice []string
-	rule   Scoring
+	line    int // in the file, from 1
+	id      string
+	source  string
+	images  []string // paths below the folder
+	qa      QA
+	others  []string // further accepted answers
+	options []string
+	choice  []string
+	rule    Scoring
 }
 
 // Open opens what a path names: a folder with qa.jsonl in it ([OpenFolder]), or a file
@@ -65,7 +66,7 @@ func (f *Files) Example(i int) (Example, error) {
 	r := f.records[i]
 	e := Example{
 		ID: r.id, Task: f.Name, Question: r.qa.Question, Answers: append([]string{r.qa.Answer}, r.others...),
-		Choices: r.choice, Source: r.source, Licence: "the user's own", Attribute: f.Name, Scoring: r.rule,
+		Options: r.options, Choices: r.choice, Source: r.source, Licence: "the user's own", Attribute: f.Name, Scoring: r.rule,
 	}
 	for _, name := range r.images {
 		img, err := ReadPicture(filepath.Join(f.folder, name))
@@ -108,7 +109,7 @@ func (f *Files) Hash(examples []int) (string, error) {
 			return "", fmt.Errorf("datasets: %s: example %d of %d: numbers start at 0", f.Path, i, len(f.records))
 		}
 		r := f.records[i]
-		text, err := json.Marshal([]any{r.id, r.source, r.qa, r.others, r.choice, r.rule, len(r.images)})
+		text, err := json.Marshal([]any{r.id, r.source, r.qa, r.others, r.options, r.choice, r.rule, len(r.images)})
 		if err != nil {
 			return "", f.fault(r.line, err)
 		}

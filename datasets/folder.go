@@ -21,6 +21,7 @@ type folderLine struct {
 	Image    oneOrMany `json:"image"`    // path below the folder, or several
 	Question string    `json:"question"` // stands after the pictures
 	Answers  oneOrMany `json:"answers"`  // accepted answers, the canonical one first
+	Options  []string  `json:"options"`  // what letters in the question stand for, for scoring "option"
 	Choices  []string  `json:"choices"`  // none: the model answers in its own words
 	Source   string    `json:"source"`   // cluster of dependent questions; default: the picture
 	Scoring  Scoring   `json:"scoring"`  // of answers in the model's own words
@@ -91,12 +92,12 @@ func parseQuestion(line []byte) (record, error) {
 	decoder := json.NewDecoder(bytes.NewReader(line))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&q); err != nil {
-		return record{}, fmt.Errorf("%w: expected an object with id, image, question, answers, choices, source, scoring", err)
+		return record{}, fmt.Errorf("%w: expected an object with id, image, question, answers, choices, options, source, scoring", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return record{}, errors.New("expected one JSON object, found more after it")
 	}
-	r := record{id: q.ID, source: q.Source, images: q.Image, qa: QA{Question: q.Question}, choice: q.Choices, rule: q.Scoring}
+	r := record{id: q.ID, source: q.Source, images: q.Image, qa: QA{Question: q.Question}, options: q.Options, choice: q.Choices, rule: q.Scoring}
 	if len(q.Answers) > 0 {
 		r.qa.Answer, r.others = q.Answers[0], q.Answers[1:]
 	}
@@ -117,6 +118,8 @@ func (r *record) check() error {
 		return errors.New("image is empty: leave it out where there is no picture")
 	case !slices.Contains(Scorings(), r.rule):
 		return unknown("scoring", string(r.rule), scoringNames())
+	case r.rule == OptionLetter && (len(r.options) < 2 || len(r.options) > 26):
+		return fmt.Errorf("%d options: scoring %q needs 2 to 26", len(r.options), r.rule)
 	case len(r.choice) == 0:
 		return nil
 	}
@@ -135,7 +138,7 @@ func (r *record) check() error {
 
 // Scorings lists the rules for answers in the model's own words.
 func Scorings() []Scoring {
-	return []Scoring{ExactMatch, RelaxedAccuracy, VQAAccuracy, ANLS, Containment, OptionLetter, FirstLetter}
+	return []Scoring{ExactMatch, RelaxedAccuracy, VQAAccuracy, ANLS, Containment, SpacelessContainment, OptionLetter, OpenAnswer, FirstLetter, LetterPoint}
 }
 
 // scoringNames lists the rules that have a name.

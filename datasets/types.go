@@ -41,6 +41,7 @@ type Example struct {
 	Images    []image.Image // 128×128 opaque RGBA where we drew them; examples with one Source and Task scene show the same board
 	Question  string        // stands after the pictures
 	Answers   []string      // accepted answers, the canonical one first
+	Options   []string      // what the letters A, B, … of the question stand for; none: it has none
 	Choices   []string      // distinct, shuffled, with Answers[0] exactly once; none: an open question
 	Source    string        // concept, board, table or word: the cluster of a bootstrap
 	Licence   string        // licences of the pictures shown
@@ -59,8 +60,12 @@ const (
 	VQAAccuracy     Scoring = "vqa"      // agreement with ten people (TextVQA, VizWiz)
 	ANLS            Scoring = "anls"     // edit distance (DocVQA)
 	Containment     Scoring = "contains" // an answer occurs in the text (OCRBench)
-	OptionLetter    Scoring = "option"   // the letter of an option, parsed as for MMMU
-	FirstLetter     Scoring = "letter"   // the letter of an option alone (ScienceQA, SEED)
+	// SpacelessContainment is Containment without spaces (OCRBench's formulas).
+	SpacelessContainment Scoring = "contains-spaceless"
+	OptionLetter         Scoring = "option"       // the letter of one of Options, parsed out of the text (MMMU)
+	OpenAnswer           Scoring = "open"         // a number or words, parsed out of the text (MMMU's open questions)
+	FirstLetter          Scoring = "letter"       // the text's first letter (SEED)
+	LetterPoint          Scoring = "letter-point" // the letter alone, or the letter and a point at the beginning (ScienceQA)
 )
 
 // Task is a family of questions with a known chance level.

@@ -56,10 +56,8 @@ const vqaPunctuation = ";/[]\"{}()=+\\_-><@`,?!"
 // Pythia's tasks/processors.py): lower case, commas and question marks
 // dropped, "'s" split off, other punctuation dropped beside a space and turned
 // into a space elsewhere, periods dropped unless a digit follows, number words
-// up to ten as digits, articles dropped, white space collapsed.
-//
-// Deviation: the table of contractions written without an apostrophe ("dont"
-// for "don't") is left out; no answer of the built-in tasks has one.
+// up to ten as digits, articles dropped, contractions spelled with their
+// apostrophe, white space collapsed.
 func Normalize(answer string) string {
 	s := strings.ToLower(answer)
 	s = strings.NewReplacer(",", "", "?", "", "'s", " 's").Replace(s)
@@ -71,7 +69,7 @@ func Normalize(answer string) string {
 			w = n
 		}
 		if !slices.Contains(articles, w) {
-			words = append(words, w)
+			words = append(words, contraction(w))
 		}
 	}
 	return strings.Join(words, " ")

@@ -137,13 +137,19 @@ func (s *Sample) compare(reference, own [][]float32) error {
 	return nil
 }
 
-// Grade enters a generated answer into the question's sample. It decides
-// whether a question without choices is answered rightly.
+// Grade enters a generated answer into the question's sample, scored by the
+// example's rule. It decides whether a question without choices is answered
+// rightly: by a score of 0.5 or more.
 func (q *Question) Grade(s *Sample, text string) {
 	text = strings.TrimSpace(text)
-	match := ExactMatch(text, q.Answers)
+	score, parsed := ScoreText(&q.Example, text)
+	match := score >= 0.5
 	s.Generated, s.ExactMatch = &text, &match
-	if len(q.Choices) == 0 {
-		s.Prediction, s.Correct = text, match
+	if len(q.Choices) > 0 {
+		return
+	}
+	s.Prediction, s.Correct, s.Unparsed, s.Fraction = text, match, !parsed, nil
+	if score != indicator(match) {
+		s.Fraction = &score
 	}
 }

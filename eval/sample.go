@@ -24,15 +24,28 @@ type Sample struct {
 	Tied           bool      `json:"tied,omitempty"` // another choice had exactly the winner's value
 
 	Prediction string  `json:"prediction"`            // the winning choice, or the generated text of an open question
-	Correct    bool    `json:"correct"`               // what accuracy counts
+	Correct    bool    `json:"correct"`               // what accuracy counts, where Fraction is nil
 	Generated  *string `json:"generated,omitempty"`   // greedy text; nil: nothing was generated
-	ExactMatch *bool   `json:"exact_match,omitempty"` // generated text equals an answer; nil: nothing was generated
+	ExactMatch *bool   `json:"exact_match,omitempty"` // generated text is right by the task's rule, as a rule equal to an answer; nil: nothing was generated
+
+	// Fraction is the score of an open question where the rule gives neither 0 nor 1
+	// (VQA accuracy, ANLS); Correct is true from 0.5 on.
+	Fraction *float64 `json:"fraction,omitempty"`
+	Unparsed bool     `json:"unparsed,omitempty"` // no option's letter was found in the generated text: wrong
 
 	Tokens    int       `json:"tokens"`              // scored tokens of the right answer, end token included
 	LogProbs  []float64 `json:"answer_log_probs"`    // [Tokens] ln p of each of them, nats
 	NLL       float64   `json:"nll"`                 // −mean of LogProbs, nats per token
 	KL        *float64  `json:"kl,omitempty"`        // KL(reference ‖ this), nats per token; nil: no reference
 	Agreement *float64  `json:"agreement,omitempty"` // share of positions with the reference's first token; nil: no reference
+}
+
+// Points is what the sample adds to accuracy, 0 to 1.
+func (s *Sample) Points() float64 {
+	if s.Fraction != nil {
+		return *s.Fraction
+	}
+	return indicator(s.Correct)
 }
 
 // Cluster names the group of dependent samples that s belongs to: its source,

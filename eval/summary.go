@@ -66,12 +66,12 @@ func checkUnique(samples []Sample) error {
 
 // scoreOf averages one group of samples.
 func scoreOf(samples []Sample) (TaskScore, error) {
-	c, err := cluster(column(samples, correct), clusterNames(samples))
+	c, err := cluster(column(samples, points), clusterNames(samples))
 	if err != nil {
 		return TaskScore{}, err
 	}
 	score := TaskScore{N: len(samples), Clusters: len(c.sums), NLL: Mean(column(samples, nll))}
-	hits := column(samples, correct)
+	hits := column(samples, points)
 	score.Accuracy = Mean(hits)
 	score.StdErr = c.stdErr(hits, score.Accuracy)
 	score.KL = meanOrNil(samples, func(s *Sample) *float64 { return s.KL })
@@ -115,7 +115,7 @@ func column(samples []Sample, field func(*Sample) float64) []float64 {
 	return values
 }
 
-func correct(s *Sample) float64 { return indicator(s.Correct) }
+func points(s *Sample) float64 { return s.Points() }
 
 func nll(s *Sample) float64 { return s.NLL }
 
@@ -168,7 +168,7 @@ func Compare(first, second []Sample, config BootstrapConfig, rng *rand.Rand) (*C
 	if c.P, err = McNemar(c.OnlyFirst, c.OnlySecond); err != nil {
 		return nil, err
 	}
-	if c.Accuracy, err = Bootstrap(subtract(column(second, correct), column(first, correct)), names, config, rng); err != nil {
+	if c.Accuracy, err = Bootstrap(subtract(column(second, points), column(first, points)), names, config, rng); err != nil {
 		return nil, err
 	}
 	if c.NLL, err = Bootstrap(subtract(column(second, nll), column(first, nll)), names, config, rng); err != nil {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/eval"
@@ -12,17 +13,15 @@ import (
 // diagnostic measures losses on. The tasks take turns, so that any number of them is
 // balanced and a longer list begins with a shorter one.
 type Prompts struct {
-	Tasks []string `json:"tasks"` // empty: all
+	Tasks []string `json:"tasks"` // empty: those that the zoo was trained on
 	Split string   `json:"split"` // "test" or "tuning"
 	N     int      `json:"n"`     // over all tasks
 }
 
-// withDefaults names all tasks where none is named.
+// withDefaults names the zoo's tasks where none is named.
 func (p Prompts) withDefaults() Prompts {
 	if len(p.Tasks) == 0 {
-		for _, t := range datasets.Tasks() {
-			p.Tasks = append(p.Tasks, t.Name)
-		}
+		p.Tasks = slices.Clone(trainedTasks)
 	}
 	return p
 }

@@ -50,9 +50,7 @@ func resample(s Stats, reference, samples []eval.Sample) (*statistics, error) {
 	accuracy, nll, clusters := make([]float64, len(samples)), make([]float64, len(samples)), make([]string, len(samples))
 	for i := range samples {
 		clusters[i], nll[i] = samples[i].Cluster(), samples[i].NLL
-		if samples[i].Correct {
-			accuracy[i] = 1
-		}
+		accuracy[i] = samples[i].Points()
 	}
 	out := &statistics{Intervals: map[string]eval.Interval{}}
 	for _, c := range []struct {
