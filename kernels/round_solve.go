@@ -70,22 +70,30 @@ func (s *Solution) Value(r, c, rows, cols int) float64 {
 // stays small: the error of a column is spread over the columns behind it (GPTQ,
 // arXiv:2210.17323, as IST-DASLab/gptq computes it; with Drift GPTAQ,
 // arXiv:2504.02692). h is the symmetric [cols, cols] sum of x·xᵀ over inputs x, times
-// any factor; its upper triangle is read. All arithmetic is float64; w and h are not
-// changed.
+// any factor; its upper triangle is read. w and h are not changed.
 //
-// In order: dead columns (H_jj = 0) get H_jj = 1 and weight 0; H is damped; U is the
-// upper Cholesky factor of H⁻¹ = Uᵀ·U; column j is rounded to q and e = (w−q)/U_jj
-// times row j of U is taken from the columns behind, at once inside a block; what lies
-// beyond takes all blocks before it at once, by one product, when its turn comes. Steps of
-// the reference that are kept: without groups the grid is found before dead columns
-// are cleared; a grid that is found inside a block does not see that block's updates.
-// With Drift, w·P_j is added besides, with P = α·triu(D·Uᵀ, 1)·U; beyond the block the
-// code multiplies the columns' rounded values, as its authors' does.
+// In order: dead columns (H_jj = 0) get H_jj = 1 and weight 0; H is damped; with U the
+// upper Cholesky factor of H⁻¹ = Uᵀ·U, column j is rounded to q and e = (w−q)/U_jj
+// times row j of U is taken from the columns behind. Steps of the reference that are
+// kept: without groups the grid is found before dead columns are cleared; a grid that
+// is found inside a block does not see that block's updates. With Drift, w·P_j is added
+// besides, with P = α·triu(D·Uᵀ, 1)·U; beyond the block the code multiplies the columns'
+// rounded values, as its authors' does.
 //
-// Rows are independent; they run in tiles on several threads, and nothing depends on
-// the tiles' size or the threads' number. Beside w, h and the solution it takes 16·cols²
-// bytes, as much again with Drift, and 8·cols for each of at most 512 rows per thread. An
-// h without a factor is a [PivotError] that names the column.
+// Columns are taken in blocks, which take the errors of all before them by one product. H⁻¹ is
+// not needed for that: with H = R·Rᵀ, R upper, U = R⁻¹ and E·U = W' − Q, the block b
+// becomes W_b + (D·R_b)·U_bb where D = W − Q of the columns before it, and U_bb is the inverse
+// of a block of R alone (GPTQ is Babai's nearest-plane method, arXiv:2507.18553). So one
+// Cholesky factorization stands for the two and the inverse that the published code
+// makes. With Drift, or groups found on the way that end beyond their block, U is
+// computed whole.
+//
+// The factorization is float64; all else is in the type of w, with Drift and such
+// groups float64 too. A Drift of zeros is none, so that GPTAQ is then GPTQ bit for bit. Rows are independent; they run in tiles on several threads, and
+// nothing depends on the tiles' size or the threads' number. Beside w, h and the
+// solution it takes 8·cols² bytes (12 for float32, 16 for U, 32 with Drift), and 8·cols or
+// 4·cols for each of at most 512 rows per thread. An h without a factor is a [PivotError] that names the
+// column.
 func SolveColumns[T Float](w []T, rows, cols int, h []float64, o SolveOptions) (*Solution, error) {
 	if err := o.check(rows, cols, len(w), h); err != nil {
 		return nil, err
@@ -95,14 +103,12 @@ func SolveColumns[T Float](w []T, rows, cols int, h []float64, o SolveOptions) (
 			return nil, fmt.Errorf("kernels: SolveColumns: the weights hold %v at [%d, %d]; expected finite numbers", v, i/cols, i%cols)
 		}
 	}
-	s := &solver{o: o, rows: rows, cols: cols, groups: 1, row: func(r int, dst []float64) {
-		for c, v := range w[r*cols : (r+1)*cols] {
-			dst[c] = float64(v)
-		}
-	}}
+	drift := slices.ContainsFunc(o.Drift, func(v float64) bool { return v != 0 })
+	s := &solver{o: o, rows: rows, cols: cols, groups: 1}
 	if o.Group > 0 {
 		s.groups = (cols + o.Group - 1) / o.Group
 	}
+	s.direct = !drift && (o.Group == 0 || o.StaticGroups || o.Block%o.Group == 0 || o.Block >= cols)
 	s.out = &Solution{
 		Codes: make([]int32, rows*cols), RowLoss: make([]float64, rows),
 		Step: make([]float64, rows*s.groups), Zero: make([]float64, rows*s.groups),
@@ -111,7 +117,20 @@ func SolveColumns[T Float](w []T, rows, cols int, h []float64, o SolveOptions) (
 	if err := s.factor(h); err != nil {
 		return nil, err
 	}
-	s.solveTiles()
+	if !s.direct {
+		s.invert()
+		solveTiles(s, func(r int, dst []float64) {
+			for c, v := range w[r*cols : (r+1)*cols] {
+				dst[c] = float64(v)
+			}
+		})
+		return s.out, nil
+	}
+	if o.Drift != nil { // nothing drifts: P is zero
+		s.out.Drift = make([]float64, cols*cols)
+	}
+	factorBlocks[T](s)
+	solveTiles(s, func(r int, dst []T) { copy(dst, w[r*cols:(r+1)*cols]) })
 	return s.out, nil
 }
 
@@ -138,12 +157,15 @@ func (o SolveOptions) check(rows, cols, weights int, h []float64) error {
 type solver struct {
 	o                  SolveOptions
 	rows, cols, groups int
-	row                func(r int, dst []float64) // widens a row of W
-	diagonal           []float64                  // H's, dead columns 1
-	group              []int                      // of the k-th column handled
-	dead               []bool                     // the k-th column handled
-	u                  []float64                  // upper Cholesky factor of H⁻¹
-	p                  []float64                  // GPTAQ's P, nil without drift
+	direct             bool      // by R and blocks, not by U
+	diagonal           []float64 // H's, dead columns 1
+	group              []int     // of the k-th column handled
+	dead               []bool    // the k-th column handled
+	l                  []float64 // the factor of the reversed H
+	r                  any       // []T: R, H = R·Rᵀ, upper
+	blocks             []any     // []T: the inverse of every block on R's diagonal
+	u                  []float64 // upper Cholesky factor of H⁻¹
+	p                  []float64 // GPTAQ's P, nil without drift
 	out                *Solution
 }
 
@@ -170,7 +192,7 @@ func (s *solver) order(h []float64) {
 		s.out.Index = make([]int, n)
 	}
 	for k := range n {
-		j := s.column(k)
+		j := s.place(k)
 		s.diagonal[k], s.dead[k] = whole[j], h[j*n+j] == 0
 		if s.o.Group == 0 {
 			continue
@@ -183,15 +205,15 @@ func (s *solver) order(h []float64) {
 	}
 }
 
-// column is the original place of the k-th column handled.
-func (s *solver) column(k int) int {
+// place is the original place of the k-th column handled.
+func (s *solver) place(k int) int {
 	if s.out.Order == nil {
 		return k
 	}
 	return s.out.Order[k]
 }
 
-// factor damps H until it has a Cholesky factor, and computes U and P.
+// factor damps H until it has a Cholesky factor.
 func (s *solver) factor(h []float64) error {
 	n := s.cols
 	mean := 0.0
@@ -199,7 +221,7 @@ func (s *solver) factor(h []float64) error {
 		mean += d / float64(n)
 	}
 	damp := s.o.Damp * mean
-	s.u = make([]float64, n*n)
+	s.l = make([]float64, n*n)
 	for {
 		for j := range s.diagonal {
 			s.diagonal[j] += damp
@@ -207,34 +229,67 @@ func (s *solver) factor(h []float64) error {
 		s.out.Attempts++
 		s.out.Damped += damp
 		s.reversed(h)
-		err := factorReversed(s.u, n)
+		err := Cholesky(s.l, n)
 		if err == nil {
-			break
+			return nil
 		}
 		if s.out.Attempts > s.o.Retries || damp == 0 {
 			var pivot *PivotError
 			if errors.As(err, &pivot) {
-				pivot.Column = s.column(pivot.Column)
+				pivot.Column = s.place(n - 1 - pivot.Column)
 			}
 			return fmt.Errorf("kernels: SolveColumns: the Hessian is %w, with %g of the mean diagonal added %d times: raise the damping or give more inputs", err, s.o.Damp, s.out.Attempts)
 		}
 	}
+}
+
+// invert computes U and P.
+func (s *solver) invert() {
+	s.u = s.l
+	reverse(s.u, InvertLower(s.l, s.cols))
 	if s.o.Drift != nil {
-		s.p = driftFactor(s.orderedDrift(), s.u, n, s.o.DriftWeight)
+		s.p = driftFactor(s.orderedDrift(), s.u, s.cols, s.o.DriftWeight)
 		s.out.Drift = s.p
 	}
-	return nil
+}
+
+// factorBlocks computes R and the inverses of the blocks on its diagonal.
+func factorBlocks[T Float](s *solver) {
+	n := s.cols
+	s.blocks = make([]any, (n+s.o.Block-1)/s.o.Block)
+	split(len(s.blocks), func(b int) {
+		start := b * s.o.Block
+		end := min(start+s.o.Block, n)
+		width := end - start
+		x := make([]float64, width*width)
+		at := n - end
+		invertSmall(x, width, s.l[at*n+at:], n, width)
+		block := make([]T, len(x))
+		for i, v := range x {
+			block[len(x)-1-i] = T(v)
+		}
+		s.blocks[b] = block
+	})
+	r := make([]T, n*n)
+	split(n, func(i int) {
+		from := s.l[(n-1-i)*n : (n-i)*n]
+		to := r[i*n : (i+1)*n]
+		for j := i; j < n; j++ {
+			to[j] = T(from[n-1-j])
+		}
+	})
+	s.r, s.l = r, nil
 }
 
 // reversed writes the lower triangle of the damped H, in order of handling and then the
-// last row and column first, to u.
+// last row and column first, to l.
 func (s *solver) reversed(h []float64) {
 	n := s.cols
 	split(n, func(i int) {
-		row := s.u[i*n : i*n+i+1]
-		from := s.column(n - 1 - i)
+		row := s.l[i*n : i*n+i+1]
+		from := s.place(n - 1 - i)
 		for j := range i {
-			to := s.column(n - 1 - j)
+			to := s.place(n - 1 - j)
 			row[j] = h[min(from, to)*n+max(from, to)]
 		}
 		row[i] = s.diagonal[n-1-i]
@@ -246,10 +301,10 @@ func (s *solver) orderedDrift() []float64 {
 	n := s.cols
 	d := make([]float64, n*n)
 	split(n, func(i int) {
-		from := s.o.Drift[s.column(i)*n:]
+		from := s.o.Drift[s.place(i)*n:]
 		for k := range n {
 			if !s.dead[k] {
-				d[i*n+k] = from[s.column(k)]
+				d[i*n+k] = from[s.place(k)]
 			}
 		}
 	})
@@ -285,9 +340,9 @@ func driftFactor(d, u []float64, n int, alpha float64) []float64 {
 const tileRows = 512
 
 // solveTiles rounds all columns, rows in tiles.
-func (s *solver) solveTiles() {
+func solveTiles[T Float](s *solver, row func(r int, dst []T)) {
 	tiles := (s.rows + tileRows - 1) / tileRows
-	if threads := min(runtime.GOMAXPROCS(0), (s.rows+solveLanes-1)/solveLanes); tiles%threads != 0 {
+	if threads := min(runtime.GOMAXPROCS(0), (s.rows+lineLanes[T]()-1)/lineLanes[T]()); tiles%threads != 0 {
 		tiles += threads - tiles%threads // the same work for every thread
 	}
 	var pool sync.Pool
@@ -296,9 +351,9 @@ func (s *solver) solveTiles() {
 		if from == to {
 			return
 		}
-		t, _ := pool.Get().(*tile)
+		t, _ := pool.Get().(*tile[T])
 		if t == nil {
-			t = newTile(s, (s.rows+tiles-1)/tiles)
+			t = newTile(s, (s.rows+tiles-1)/tiles, row)
 		}
 		t.solve(from, to)
 		pool.Put(t)

@@ -3,4 +3,4 @@
 package kernels
 
 // roundLanes is roundLanesGo.
-func (t *tile) roundLanes(start, width, r int) { t.roundLanesGo(start, width, r) }
+func (t *tile[T]) roundLanes(start, width, r int) { t.roundLanesGo(start, width, r) }

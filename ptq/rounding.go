@@ -190,13 +190,9 @@ func (r *layerRun) solveLinear(lin *models.Linear, name string, site models.Site
 	if err != nil {
 		return nil, nil, err
 	}
-	wide := make([]float64, len(lin.W))
-	for i, v := range lin.W {
-		wide[i] = float64(v)
-	}
 	o := r.solveOptions(group, lin.In)
 	o.Drift, o.DriftWeight = r.drifts[site], r.c.Method.Rounding.Drift
-	s, err := kernels.SolveColumns(wide, lin.Out, lin.In, r.grams[site], o)
+	s, err := kernels.SolveColumns(lin.W, lin.Out, lin.In, r.grams[site], o)
 	if err != nil {
 		return nil, nil, err
 	}
