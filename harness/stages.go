@@ -173,7 +173,7 @@ func (m *Model) selection(c *Samples, q Quantization) (in ptq.Selection, err err
 		return in, err
 	}
 	// First: its backward pass may give the gradients too.
-	if !importanceNeeds(q.Method.Tokens.Importance).Late() {
+	if !q.Method.Tokens.MeasuredLate(q.Method.Tokens.Importance) {
 		if in.Importance, err = m.Importance(c, q); err != nil {
 			return in, err
 		}
@@ -183,7 +183,7 @@ func (m *Model) selection(c *Samples, q Quantization) (in ptq.Selection, err err
 			return in, err
 		}
 	}
-	if name := weightImportance(q.Method.Tokens); name != "" && !importanceNeeds(name).Late() {
+	if name := weightImportance(q.Method.Tokens); name != "" && !q.Method.Tokens.MeasuredLate(name) {
 		if in.Weights, err = m.importance(c, name, q); err != nil {
 			return in, err
 		}

@@ -25,6 +25,8 @@ func axes() map[string][]string {
 		"tokens.answers":    {"keep", "pool"},
 		"tokens.text":       {"drop", "keep", "ratio", "pool"},
 		"tokens.means":      {"all", "kept"},
+		"tokens.rest":       {"", "mass"},
+		"tokens.refresh":    {"false", "true"},
 		"tokens.control":    {"none", "least", "shuffled", "random", "fewer"},
 		"path.expose":       {"none", "layer", "group"},
 		"path.target":       {"fp", "same"},
@@ -112,12 +114,12 @@ func runComposition(c *Calibration) error {
 	if in.Gradients, err = c.Gradients(ctx); err != nil {
 		return err
 	}
-	if !lateImportance(t.Importance, nil) {
+	if !t.MeasuredLate(t.Importance) {
 		if in.Importance, err = c.Importance(ctx, t.Importance, in.Gradients, rng); err != nil {
 			return err
 		}
 	}
-	if by := t.weighsBy(); by != "" && !lateImportance(by, nil) {
+	if by := t.weighsBy(); by != "" && !t.MeasuredLate(by) {
 		if in.Weights, err = c.Importance(ctx, by, in.Gradients, rng); err != nil {
 			return err
 		}

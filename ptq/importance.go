@@ -39,6 +39,9 @@ type Needs struct {
 // walk reports whether samples must be run along both paths beforehand.
 func (n Needs) walk() bool { return n.Error || n.Product }
 
+// early reports whether gradients or errors are needed.
+func (n Needs) early() bool { return n.Gradient || n.walk() }
+
 // Late reports whether the importance can only be measured while layers are
 // calibrated.
 func (n Needs) Late() bool {

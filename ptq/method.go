@@ -56,6 +56,12 @@ type Tokens struct {
 	Means Means `json:"means"`
 	// Control turns the method into a control of itself.
 	Control Control `json:"control"`
+	// Rest says what the tokens weigh that are not selected.
+	Rest Rest `json:"rest,omitempty"`
+	// Refresh takes gradients and errors anew for every layer, on the streams that the layers
+	// calibrated before it left, instead of once in the unquantized model and in a model that is
+	// rounded to nearest. (Masses and roles that are ratios stay those of the unquantized model.)
+	Refresh bool `json:"refresh,omitempty"`
 	// Blank is what tokens weigh whose weights are zero throughout.
 	Blank Blank `json:"blank,omitempty"`
 	// Map turns weights into ranks of a sample, as RSQ does; zero: none.
@@ -120,6 +126,15 @@ const (
 
 // joint reports whether a sample's modalities are weighed together.
 func (m Mass) joint() bool { return m == MassToken || m == MassSample }
+
+// Rest is the weight of pooled tokens that are not selected.
+type Rest string
+
+// Weights of the rest.
+const (
+	RestDrop Rest = ""     // 0
+	RestMass Rest = "mass" // their modality's mass, beside the selected tokens' share
+)
 
 // Blank is the weight of tokens whose weights are zero throughout.
 type Blank string

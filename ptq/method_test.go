@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,6 +126,26 @@ func TestSet(t *testing.T) {
 	}
 	if !reflect.DeepEqual(m, before) {
 		t.Error("a refused setting changed the method")
+	}
+}
+
+// A method's settings, given one by one, make the method; every axis is one of them.
+func TestSettings(t *testing.T) {
+	for _, m := range Methods() {
+		var back Method
+		keys := []string{}
+		for _, s := range m.Settings() {
+			keys = append(keys, s.Key)
+			if err := back.Set(s.Key + "=" + s.Value); err != nil {
+				t.Errorf("%s: %v", m.Name, err)
+			}
+		}
+		if !reflect.DeepEqual(back, m) {
+			t.Errorf("%s: its settings make %+v", m.Name, back)
+		}
+		if slices.Sort(keys); !slices.Equal(keys, methodKeys()) {
+			t.Errorf("%s lists %v", m.Name, keys)
+		}
 	}
 }
 

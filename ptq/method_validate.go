@@ -69,6 +69,8 @@ func (t Tokens) validate(own []Importance) error {
 		oneOf("tokens.text", t.Text, RoleDrop, RoleKeep, RoleRatio, RolePool),
 		oneOf("tokens.means", t.Means, MeansAll, MeansKept),
 		oneOf("tokens.control", t.Control, ControlNone, ControlLeast, ControlShuffled, ControlRandom, ControlFewer),
+		oneOf("tokens.rest", t.Rest, RestDrop, RestMass),
+		t.validateRest(),
 		oneOf("tokens.blank", t.Blank, BlankAlike, BlankZero),
 		t.validateJoint(),
 		t.Map.validate(t.Weight),
@@ -79,6 +81,14 @@ func (t Tokens) validate(own []Importance) error {
 
 // reads reports whether tokens are ranked or weighed by the named importance.
 func (t Tokens) reads(name string) bool { return t.Importance == name || t.Weight == name }
+
+// validateRest refuses a rest beside what leaves none.
+func (t Tokens) validateRest() error {
+	if t.Rest == RestDrop || !t.Mass.joint() && t.Control != ControlFewer {
+		return nil
+	}
+	return fmt.Errorf("tokens.rest is %q with tokens.mass %q and tokens.control %q; expected a mass of its own for each modality and no %q", t.Rest, t.Mass, t.Control, ControlFewer)
+}
 
 // validateJoint refuses tokens of fixed weight beside weights that are shares.
 func (t Tokens) validateJoint() error {

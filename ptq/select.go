@@ -362,6 +362,9 @@ func (s *selector) weigh(pool []*pooled, weights [][]float32) {
 	blank := false
 	for _, p := range pool {
 		if !p.kept {
+			if s.t.Rest == RestMass {
+				weights[p.sample][p.token] = float32(s.mass(p.modality))
+			}
 			continue
 		}
 		m := place(p)

@@ -35,6 +35,34 @@ func (m *Method) Set(assignment string) error {
 	return nil
 }
 
+// Setting is one setting of a method, as [Method.Set] takes it.
+type Setting struct{ Key, Value string }
+
+// Settings lists all settings of m, in the order of its JSON.
+func (m Method) Settings() []Setting {
+	var list []Setting
+	var walk func(v reflect.Value, prefix string)
+	walk = func(v reflect.Value, prefix string) {
+		for i := range v.NumField() {
+			key, field := prefix+jsonName(v.Type().Field(i)), v.Field(i)
+			switch field.Kind() {
+			case reflect.Struct:
+				walk(field, key+".")
+			case reflect.Slice:
+				parts := make([]string, field.Len())
+				for k := range parts {
+					parts[k] = fmt.Sprint(field.Index(k).Interface())
+				}
+				list = append(list, Setting{key, strings.Join(parts, ",")})
+			default:
+				list = append(list, Setting{key, fmt.Sprint(field.Interface())})
+			}
+		}
+	}
+	walk(reflect.ValueOf(m), "")
+	return list
+}
+
 // setField parses value into a leaf; the error says what was expected.
 func setField(field reflect.Value, value string) error {
 	switch field.Kind() {

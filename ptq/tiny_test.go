@@ -113,6 +113,7 @@ func getTiny(t testing.TB, kvHeads int) *tiny {
 // calibration of the tiny model.
 func (tm *tiny) calibration(t testing.TB, m Method, format string) *Calibration {
 	t.Helper()
+	m.Rotate = RotateNone // an edit of the model, before the engine
 	f, err := ParseFormat(format)
 	if err != nil {
 		t.Fatal(err)
@@ -139,12 +140,12 @@ func (c *Calibration) tokens(t testing.TB) *TokenSet {
 	}
 	tokens := c.Method.Tokens
 	in.Own = c.Own
-	if !lateImportance(tokens.Importance, c.Own) {
+	if !tokens.MeasuredLate(tokens.Importance, c.Own...) {
 		if in.Importance, err = c.Importance(ctx, tokens.Importance, in.Gradients, rng()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if by := tokens.weighsBy(); by != "" && !lateImportance(by, c.Own) {
+	if by := tokens.weighsBy(); by != "" && !tokens.MeasuredLate(by, c.Own...) {
 		if in.Weights, err = c.Importance(ctx, tokens.Weight, in.Gradients, rng()); err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ type LateTokens struct {
 	// Importance and Weights are the values that were measured beforehand; nil where
 	// they are measured late or nothing reads them.
 	Importance, Weights *TokenStats
-	// Seed of the controls' random numbers.
+	// Seed of random numbers: of controls, and of importances that draw some.
 	Seed [2]uint64
 }
 
@@ -27,7 +27,14 @@ const lateSeed = "late.seed"
 
 // late reports whether tokens are selected while layers are calibrated.
 func (t Tokens) late(own []Importance) bool {
-	return lateImportance(t.Importance, own) || lateImportance(t.weighsBy(), own)
+	return t.MeasuredLate(t.Importance, own...) || t.MeasuredLate(t.weighsBy(), own...)
+}
+
+// MeasuredLate reports whether the named importance is measured while layers are calibrated:
+// because it can only be measured there ([Needs.Late]), or because Refresh asks for it.
+func (t Tokens) MeasuredLate(name string, own ...Importance) bool {
+	imp, err := findImportance(name, own)
+	return err == nil && (imp.Needs.Late() || t.Refresh && imp.Needs.early())
 }
 
 func lateImportance(name string, own []Importance) bool {
@@ -49,13 +56,13 @@ func earlyNames(own []Importance) []string {
 // deferSelection collects what a late selection needs.
 func deferSelection(t Tokens, in Selection) (*TokenSet, error) {
 	set := &TokenSet{Late: &LateTokens{}}
-	if !lateImportance(t.Importance, in.Own) {
+	if !t.MeasuredLate(t.Importance, in.Own...) {
 		set.Late.Importance = in.Importance
 	}
-	if by := t.weighsBy(); by != "" && !lateImportance(by, in.Own) {
+	if by := t.weighsBy(); by != "" && !t.MeasuredLate(by, in.Own...) {
 		set.Late.Weights = in.Weights
 	}
-	if t.Control.random() {
+	if in.Rand != nil {
 		set.Late.Seed = [2]uint64{in.Rand.Uint64(), in.Rand.Uint64()}
 	}
 	if !t.needsRatios() {
@@ -124,6 +131,7 @@ type lateTokens struct {
 	known  *LateTokens
 	ratios []LayerRatios
 	kept   map[Needs][]TokenView // what is the same at all sites of the layer
+	fresh  *measurements         // of the layer alone, in place 0; nil until they are needed
 	done   map[models.Site][]SampleTokens
 }
 
@@ -179,7 +187,7 @@ func (r *layerRun) lateScores(ctx context.Context, site models.Site, name string
 	if err != nil {
 		return nil, err
 	}
-	if !imp.Needs.Late() {
+	if !r.c.Method.Tokens.MeasuredLate(name, r.c.Own...) {
 		if known == nil {
 			return nil, fmt.Errorf("no values of the importance %q; it is measured before layers are calibrated", name)
 		}
@@ -190,7 +198,7 @@ func (r *layerRun) lateScores(ctx context.Context, site models.Site, name string
 		return nil, err
 	}
 	for i := range views {
-		views[i].Site = site
+		views[i].Site, views[i].Rand = site, viewRand(r.late.known.Seed, r.state.Next, slices.Index(models.Sites(), site), i+1)
 	}
 	scores := make([][]float32, len(views))
 	for i := range views {
@@ -205,8 +213,8 @@ func (r *layerRun) lateScores(ctx context.Context, site models.Site, name string
 // lateViews measures what an importance needs at a site. A pass takes the samples of one
 // batch, and each sample's numbers are its own.
 func (r *layerRun) lateViews(ctx context.Context, site models.Site, needs Needs) ([]TokenView, error) {
-	if needs.Gradient || needs.Error || needs.Product {
-		return nil, fmt.Errorf("importances that are measured late see no gradients and no errors of rounding all layers; expected one or the other")
+	if needs.early() {
+		return r.freshViews(ctx, site, needs)
 	}
 	if views, ok := r.late.kept[needs]; ok {
 		return views, nil

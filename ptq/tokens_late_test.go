@@ -316,3 +316,54 @@ func TestBlockErrorInTheFirstLayer(t *testing.T) {
 		}
 	}
 }
+
+// In front of the first layer nothing is quantized yet, so that fresh gradients and errors
+// are those that are measured beforehand; behind it they are not. Without exposure fresh gradients are
+// the old ones in every layer.
+func TestRefresh(t *testing.T) {
+	tm := getTiny(t, 2)
+	for _, expose := range []string{"group", "none"} {
+		for _, importance := range []string{"gradient*error", "gradient", "error"} {
+			settings := []string{"tokens.importance=" + importance, "tokens.weight=importance", "path.expose=" + expose, "search.points=2"}
+			old := tm.calibration(t, with(t, mustFind(t, "tlq"), settings...), "w4a6")
+			set := old.tokens(t)
+			c := tm.calibration(t, with(t, old.Method, "tokens.refresh=true"), "w4a6")
+			results, _ := c.calibrate(t, c.tokens(t))
+			for i, res := range results {
+				same := true
+				for site, tokens := range res.Tokens {
+					same = same && reflect.DeepEqual(tokens, set.Layers[i].At(site))
+				}
+				if want := i == 0 || expose == "none"; want && !same || i == 1 && expose == "group" && same {
+					t.Errorf("%s, %s, layer %d: fresh tokens are the old ones: %v", expose, importance, i, same)
+				}
+			}
+		}
+	}
+}
+
+// What is not selected weighs its modality's mass.
+func TestRest(t *testing.T) {
+	samples := samplesOf("tvvvvvvvvaa")
+	g := randomStats(2, samples, 1)
+	pick := func(settings ...string) *TokenSet {
+		set, _, err := SelectTokens(with(t, mustFind(t, "tlq"), settings...).Tokens, Selection{Samples: samples, Gradients: g, Importance: g, Weights: g})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	kept, all := pick(), pick("tokens.rest=mass")
+	for i, l := range all.Layers {
+		dense, before := l.O[0].Dense(11), kept.Layers[i].O[0].Dense(11)
+		for token := 1; token <= 8; token++ {
+			want := before[token]
+			if want == 0 {
+				want = float32(all.Ratios[i].O.Vision)
+			}
+			if dense[token] != want {
+				t.Errorf("layer %d, token %d weighs %v, want %v", i, token, dense[token], want)
+			}
+		}
+	}
+}

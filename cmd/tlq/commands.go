@@ -38,7 +38,7 @@ var commands = []entry{
 		{name: "data show", args: "[TASK]...", summary: "a contact sheet of examples", new: func() command { return &dataShow{} }},
 		{name: "data build", args: "[TARBALL TARBALL]", summary: "make the emoji pack again from its npm packages", new: func() command { return &dataBuild{} }},
 	}},
-	{name: "methods", summary: "the table of methods with papers and settings", new: func() command { return &methods{} }},
+	{name: "methods", args: "[NAME]", summary: "the table of methods with papers and settings, or all settings of one", new: func() command { return &methods{} }},
 	{name: "conform", args: "models|algorithms DIR...", summary: "compare with fixture folders", new: func() command { return &compareFixtures{} }},
 	{name: "notebook", summary: "notebooks", sub: []entry{
 		{name: "notebook run", args: "[-o DIR] [FILE]...", summary: "execute notebooks without Jupyter (default all)", new: func() command { return &notebookRun{} }},
