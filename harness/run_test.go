@@ -65,6 +65,7 @@ var theRun = sync.OnceValues(func() (*undisturbed, error) {
 var scratch string
 
 func TestMain(m *testing.M) {
+	answerAsChild()
 	dir, err := os.MkdirTemp("", "harness-test-")
 	if err != nil {
 		panic(err)

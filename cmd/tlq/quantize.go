@@ -34,7 +34,7 @@ func (q *quantize) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&q.calib, "calib", "default", "calibration `set`")
 	fs.IntVar(&q.samples, "samples", harness.DefaultSpec().Calibration.Samples, "calibration samples, `N`")
 	fs.Uint64Var(&q.seed, "seed", 0, "`seed` of the calibration samples")
-	fs.IntVar(&q.workers, "workers", 1, "calibration workers, `N`; more than 1 is not built yet")
+	fs.IntVar(&q.workers, "workers", 0, "calibration workers, `N`, which make calls of the model side by side; 0: as many as processors and memory allow")
 	fs.StringVar(&q.fallback, "group-fallback", "", "`halve`: halve a group size that does not divide an input width, instead of refusing")
 	fs.StringVar(&q.out, "o", "", "`folder` to write, new or empty")
 	fs.BoolVar(&q.json, "json", false, "print the manifest as JSON")
@@ -46,8 +46,8 @@ func (q *quantize) Validate(args []string) error {
 			return fmt.Errorf("-%s is missing: expected -model, -method, -format and -o", f.name)
 		}
 	}
-	if q.workers < 1 {
-		return fmt.Errorf("--workers %d: expected at least 1", q.workers)
+	if q.workers < 0 {
+		return fmt.Errorf("--workers %d: expected at least 1, or 0 for as many as fit", q.workers)
 	}
 	return none(args)
 }
@@ -77,9 +77,6 @@ func (q *quantize) quantization() (harness.Quantization, error) {
 }
 
 func (q *quantize) Run(ctx context.Context, c *console) error {
-	if q.workers > 1 {
-		return fmt.Errorf("--workers %d: %w", q.workers, errNotBuilt)
-	}
 	if _, err := os.Stat(q.calib); err == nil || strings.ContainsAny(q.calib, `/\:`) {
 		return fmt.Errorf("calibration data from files (%s): %w", q.calib, errNotBuilt)
 	}
@@ -95,6 +92,7 @@ func (q *quantize) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	m = m.WithWorkers(q.workers)
 	samples, err := m.Calibration(q.calib, q.samples, q.seed)
 	if err != nil {
 		return err
