@@ -377,8 +377,8 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.rotation != nil {
-		reportEngine(m.s.ctx, m.rotation.Events())
+	if err := m.reportEdits(); err != nil {
+		return nil, err
 	}
 	out := &Quantized{Quantization: q, on: m, key: quantizeKey(m, c, q)}
 	silent := m.WithProgress(nil) // loading again is no progress

@@ -341,11 +341,3 @@ func scoresCodec(n int) codec[*scores] {
 
 // ClaimsDir is where a run goes when no folder is named.
 func (s ClaimsSpec) ClaimsDir() string { return filepath.Join("runs", s.Name) }
-
-// setOutliers asks for outliers of a kind, "" for none.
-func (q *Quantization) setOutliers(kind string) error {
-	if kind == "" {
-		return nil
-	}
-	return fmt.Errorf("harness: outliers of kind %q are %w", kind, ptq.ErrNotBuilt)
-}

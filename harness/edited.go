@@ -19,7 +19,10 @@ const rotationStream = 3
 // or what the outliers and the rotation that q asks for make of it. Neither changes
 // its function.
 func (m *Model) prepared(c *Samples, q Quantization) (*Model, *Samples, error) {
-	on, err := m.rotated(q.Method.Rotate, c.Seed)
+	on, err := m.WithOutliers(q.Outliers)
+	if err == nil {
+		on, err = on.rotated(q.Method.Rotate, c.Seed)
+	}
 	if err != nil || on.key == c.m.key {
 		return on, c, err
 	}
@@ -63,4 +66,16 @@ func (m *Model) edited(e models.Edit, key Key) *Model {
 	c := *m
 	c.Model, c.key, c.lazy = lz.model, key, lz
 	return &c
+}
+
+// reportEdits tells what was done to the model before anything is rounded.
+func (m *Model) reportEdits() error {
+	if m.rotation != nil {
+		reportEngine(m.s.ctx, m.rotation.Events())
+	}
+	injected, err := m.Outliers()
+	if injected != nil {
+		Report(m.s.ctx, EventOutliers, "%s", injected)
+	}
+	return err
 }

@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"math"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,5 +46,77 @@ func TestEveryMethodReadsBack(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s at %s:\n%s", method.Name, format, diff)
 		}
+	}
+}
+
+// Kinds of format that methods must run at: activations of every width, and weights
+// alone from 2 to 8 bits, in groups and per channel, of both symmetries.
+var (
+	roundedActivations = []string{"w4a8", "w4a6", "w4a4", "w8a8", "w4a8g32"}
+	weightsAlone       = []string{"w2a16g16", "w3a16g32", "w5a16", "w8a16g16", "w3a16g16sym"}
+)
+
+// Every method runs at formats of every kind, two of the lists each in turn, and again to the
+// same weights on one processor from an empty store.
+func TestEveryMethodAtFormats(t *testing.T) {
+	_, m := tinySession(t)
+	_, again := tinySession(t)
+	c, other := mustSamples(t, m, 1, 0), mustSamples(t, again, 1, 0)
+	for i, method := range ptq.Methods() {
+		for k, format := range []string{roundedActivations[i%5], weightsAlone[i%5]} {
+			q, err := m.Quantize(c, mustQuantization(t, method.Name, format))
+			if err != nil {
+				t.Errorf("%s at %s: %v", method.Name, format, err)
+				continue
+			}
+			checkFinite(t, method.Name+" at "+format, q)
+			if k != i/5%2 {
+				continue
+			}
+			procs := runtime.GOMAXPROCS(1)
+			b, err := again.Quantize(other, mustQuantization(t, method.Name, format))
+			runtime.GOMAXPROCS(procs)
+			if err != nil || b.WeightsSHA256 != q.WeightsSHA256 {
+				t.Errorf("%s at %s: hash %s, the first time %s, %v", method.Name, format, b.WeightsSHA256, q.WeightsSHA256, err)
+			}
+		}
+	}
+}
+
+func checkFinite(t *testing.T, name string, q *Quantized) {
+	t.Helper()
+	layers, err := q.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		for _, p := range l.Params() {
+			for i, v := range p.Data {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					t.Fatalf("%s: %s[%d] is %v", name, p.Name, i, v)
+				}
+			}
+		}
+	}
+}
+
+// Without a ratio between tokens RSQ is QuaRot, to the last bit.
+func TestRSQWithoutWeightsIsQuaRot(t *testing.T) {
+	_, m := tinySession(t)
+	c := mustSamples(t, m, 2, 0)
+	want, err := m.Quantize(c, mustQuantization(t, "quarot", "w3a16g16"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := mustQuantization(t, "rsq", "w3a16g16")
+	if err := q.Method.Set("tokens.map.low=1"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Quantize(c, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.WeightsSHA256 != want.WeightsSHA256 {
+		t.Errorf("hash %s, QuaRot's %s", got.WeightsSHA256, want.WeightsSHA256)
 	}
 }

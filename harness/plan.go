@@ -27,10 +27,11 @@ type Plan struct {
 
 // Cell is one row of the grid.
 type Cell struct {
-	Model  string `json:"model"`
-	Format string `json:"format"` // empty for the unquantized model
-	Method string `json:"method"`
-	Seed   uint64 `json:"seed"`
+	Model    string `json:"model"`
+	Format   string `json:"format"`             // empty for the unquantized model
+	Outliers string `json:"outliers,omitempty"` // injected ones, "none"; empty for the unquantized model
+	Method   string `json:"method"`
+	Seed     uint64 `json:"seed"`
 
 	m *Model
 	q Quantization
@@ -92,11 +93,28 @@ func (p *Plan) addModel(m *Model) error {
 			if err != nil {
 				return err
 			}
-			for _, seed := range p.Spec.Seeds {
-				q := Quantization{Method: method, Format: format, Fallback: p.Spec.GroupFallback}
-				if err := p.addCell(Cell{Model: m.Name, Format: format.String(), Method: method.Name, Seed: seed, m: m, q: q}); err != nil {
-					return err
-				}
+			if err := p.addCells(m, Quantization{Method: method, Format: format, Fallback: p.Spec.GroupFallback}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addCells adds a method at a format: with every kind of outliers, for every seed.
+func (p *Plan) addCells(m *Model, q Quantization) error {
+	kinds := p.Spec.Outliers
+	if len(kinds) == 0 {
+		kinds = []string{noOutliers}
+	}
+	for _, kind := range kinds {
+		if err := q.setOutliers(kind); err != nil {
+			return err
+		}
+		for _, seed := range p.Spec.Seeds {
+			c := Cell{Model: m.Name, Format: q.Format.String(), Outliers: q.Outliers.String(), Method: q.Method.Name, Seed: seed, m: m, q: q}
+			if err := p.addCell(c); err != nil {
+				return err
 			}
 		}
 	}
@@ -190,7 +208,7 @@ func (p *Plan) steps(c Cell) int {
 
 // String names the cell.
 func (c Cell) String() string {
-	r := Record{Model: c.Model, Format: c.Format, Method: c.Method, Seed: c.Seed}
+	r := Record{Model: c.Model, Format: c.Format, Outliers: c.Outliers, Method: c.Method, Seed: c.Seed}
 	return r.Cell()
 }
 

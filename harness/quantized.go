@@ -10,11 +10,12 @@ import (
 	"github.com/tlqlab/tlqlab/ptq"
 )
 
-// Quantization is a method at a format.
+// Quantization is a method at a format, and what is done to the model before.
 type Quantization struct {
 	Method   ptq.Method
 	Format   ptq.Format
 	Fallback ptq.GroupFallback
+	Outliers ptq.Outliers // injected into the model first; zero: none
 }
 
 // NewQuantization looks a method and a format up by name; the error lists the
@@ -47,8 +48,10 @@ func (q Quantization) settings() settings {
 	return settings{m.Tokens, m.Path, m.Search, m.Rotate, m.Rounding, m.After, q.Format, q.Fallback}
 }
 
-// String is "w4a8 tlq".
-func (q Quantization) String() string { return fmt.Sprintf("%s %s", q.Format, q.Method.Name) }
+// String is "w4a8 tlq", with the outliers where there are any.
+func (q Quantization) String() string {
+	return fmt.Sprintf("%s %s", settingName(q.Format.String(), q.Outliers.String()), q.Method.Name)
+}
 
 // Quantized is a quantized model. Its layers are loaded when they are needed.
 type Quantized struct {

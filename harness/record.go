@@ -33,13 +33,16 @@ const MethodFP = "fp"
 // Every field from Model to Status is part of the file's contract and is
 // always present; the fields after them serve the report.
 type Record struct {
-	Model   string  `json:"model"`    // as it was named: "zoo:NAME" or a folder
-	Family  string  `json:"family"`   // "qwen2vl"
-	Scale   string  `json:"scale"`    // "nano"; empty for a folder that names none
-	Format  string  `json:"format"`   // "w4a8"; empty for the unquantized model
-	Method  string  `json:"method"`   // "tlq"; MethodFP for the unquantized model
-	Seed    uint64  `json:"seed"`     // chooses the calibration samples
-	AvgBits float64 `json:"avg_bits"` // bits per quantized weight, scales and zeros counted
+	Model  string `json:"model"`  // as it was named: "zoo:NAME" or a folder
+	Family string `json:"family"` // "qwen2vl"
+	Scale  string `json:"scale"`  // "nano"; empty for a folder that names none
+	Format string `json:"format"` // "w4a8"; empty for the unquantized model
+	// Outliers are those that were injected, as ptq.ParseOutliers reads them; "none". Left out
+	// in records of before there were any.
+	Outliers string  `json:"outliers,omitempty"`
+	Method   string  `json:"method"`   // "tlq"; MethodFP for the unquantized model
+	Seed     uint64  `json:"seed"`     // chooses the calibration samples
+	AvgBits  float64 `json:"avg_bits"` // bits per quantized weight, scales and zeros counted
 
 	Metrics Metrics              `json:"metrics"` // over the questions of all tasks, each question counting once
 	Tasks   map[string]TaskScore `json:"tasks"`   // by task name
@@ -298,7 +301,7 @@ func (r *Record) Cell() string {
 	if r.Format == "" {
 		return r.Model + " " + r.Method
 	}
-	return fmt.Sprintf("%s %s %s seed %d", r.Model, r.Format, r.Method, r.Seed)
+	return fmt.Sprintf("%s %s %s seed %d", r.Model, r.Setting(), r.Method, r.Seed)
 }
 
 func stableFields(r *Record) (map[string]json.RawMessage, error) {

@@ -202,7 +202,7 @@ func (r *run) cell(ctx context.Context, c Cell) *Record {
 	var log EventLog
 	spec := r.p.Spec
 	record := &Record{
-		Model: c.Model, Family: string(c.m.Config.Family), Scale: c.m.Scale(), Format: c.Format, Method: c.Method, Seed: c.Seed,
+		Model: c.Model, Family: string(c.m.Config.Family), Scale: c.m.Scale(), Format: c.Format, Outliers: c.Outliers, Method: c.Method, Seed: c.Seed,
 		Tasks: map[string]TaskScore{}, Delta: Delta{P: 1}, SpecSHA256: r.p.SpecSHA256, DataSHA256: r.p.DataSHA256,
 		Code: r.code(), Status: StatusOK, Spec: &spec,
 	}
@@ -210,7 +210,7 @@ func (r *run) cell(ctx context.Context, c Cell) *Record {
 	err := recovered(func() error { return r.measure(c, c.m.in(s), record) })
 	if err != nil {
 		*record = Record{
-			Model: record.Model, Family: record.Family, Scale: record.Scale, Format: record.Format, Method: record.Method, Seed: record.Seed,
+			Model: record.Model, Family: record.Family, Scale: record.Scale, Format: record.Format, Outliers: record.Outliers, Method: record.Method, Seed: record.Seed,
 			Tasks: map[string]TaskScore{}, Delta: Delta{P: 1}, SpecSHA256: record.SpecSHA256, DataSHA256: record.DataSHA256,
 			Code: record.Code, Status: StatusFailed, Spec: record.Spec,
 		}
@@ -314,16 +314,25 @@ func (r *run) path(relative string) string {
 
 // file names the cell's files.
 func (c Cell) file() string {
-	name := strings.Map(func(r rune) rune {
+	name := fileWord(strings.TrimPrefix(c.Model, zooPrefix))
+	if c.Method == MethodFP {
+		return name + "-" + MethodFP
+	}
+	setting := c.Format
+	if c.Outliers != noOutliers {
+		setting += "-" + fileWord(c.Outliers)
+	}
+	return fmt.Sprintf("%s-%s-%s-seed%d", name, setting, c.Method, c.Seed)
+}
+
+// fileWord is a word that can be part of a file's name.
+func fileWord(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r == '-' || r == '.' || r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
 			return r
 		}
 		return '-'
-	}, strings.TrimPrefix(c.Model, zooPrefix))
-	if c.Method == MethodFP {
-		return name + "-" + MethodFP
-	}
-	return fmt.Sprintf("%s-%s-%s-seed%d", name, c.Format, c.Method, c.Seed)
+	}, s)
 }
 
 // code is the program's version.

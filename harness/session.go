@@ -33,6 +33,7 @@ type Session struct {
 	ctx      context.Context
 	progress *display.Progress // nil: none
 	workers  int               // calls side by side; 0: as many as fit
+	streams  int64             // bytes of a calibration's streams that stay in memory
 	shared   *sharedModels
 }
 
@@ -67,7 +68,7 @@ func NewSession(root, storeDir string, limit int64) (*Session, error) {
 		return nil, err
 	}
 	return &Session{
-		Root: root, Store: store, ctx: WithEvents(context.Background(), &EventLog{Echo: os.Stderr}),
+		Root: root, Store: store, streams: streamBytes, ctx: WithEvents(context.Background(), &EventLog{Echo: os.Stderr}),
 		shared: &sharedModels{models: map[string]*Model{}, edited: map[Key]*lazy{}},
 	}, nil
 }
@@ -109,7 +110,8 @@ type Model struct {
 	s        *Session
 	key      Key
 	lazy     *lazy
-	rotation *ptq.Rotation // that made it; nil: none
+	rotation *ptq.Rotation   // that made it; nil: none
+	outliers *outlierWeights // that were injected; nil: none
 }
 
 // lazy is what a model makes when it is first needed.

@@ -21,9 +21,13 @@ import (
 // the tasks that score it and the samples that calibrate it. In JSON, what is
 // left out takes DefaultSpec's value, and unknown fields are errors.
 type Spec struct {
-	Name        string      `json:"name"`        // names the run's folder
-	Models      []string    `json:"models"`      // "zoo:NAME" or a folder in the Hugging Face layout
-	Formats     []string    `json:"formats"`     // as ptq.ParseFormat reads them: "w4a8", "w3a16g16"
+	Name    string   `json:"name"`    // names the run's folder
+	Models  []string `json:"models"`  // "zoo:NAME" or a folder in the Hugging Face layout
+	Formats []string `json:"formats"` // as ptq.ParseFormat reads them: "w4a8", "w3a16g16"
+	// Outliers are injected into the model before it is quantized, as ptq.ParseOutliers reads
+	// them: "none", "channel", "modality", "sink*64". A method and format is run with each; left
+	// out: none alone.
+	Outliers    []string    `json:"outliers,omitempty"`
 	Methods     []MethodRef `json:"methods"`     // names or inline methods
 	Tasks       []string    `json:"tasks"`       // names of tasks
 	Split       string      `json:"split"`       // "test" for reported numbers, "tuning" for choosing settings
@@ -252,12 +256,30 @@ func (s Spec) validate(root string) error {
 	return firstError(
 		checkList("models", s.Models, func(name string) error { _, err := ModelDir(root, name); return err }),
 		checkList("formats", s.Formats, CheckFormat),
+		s.validateOutliers(),
 		checkList("methods", s.methodNames(), func(string) error { return nil }),
 		s.validateMethods(),
 		checkList("tasks", s.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }),
 		checkList("seeds", s.Seeds, func(uint64) error { return nil }),
 		s.Stats.Bootstrap.Validate(),
 	)
+}
+
+// validateOutliers refuses outliers that can't be read or are named twice, in whatever
+// words.
+func (s Spec) validateOutliers() error {
+	var names []string
+	for _, text := range s.Outliers {
+		o, err := ptq.ParseOutliers(text)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(names, o.String()) {
+			return fmt.Errorf("outliers names %s twice", o)
+		}
+		names = append(names, o.String())
+	}
+	return nil
 }
 
 func (s Spec) methodNames() []string {

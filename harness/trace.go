@@ -21,7 +21,7 @@ func (m *Model) Trace(c *Samples, q Quantization) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Trace{Model: m.Name, Format: q.Format.String(), Method: q.Method.Name, Seed: c.Seed}
+	t := &Trace{Model: m.Name, Format: settingName(q.Format.String(), q.Outliers.String()), Method: q.Method.Name, Seed: c.Seed}
 	for i, r := range layers.reports {
 		t.Layers = append(t.Layers, TraceLayer{
 			Index: i, Sites: traceSites(r), FPNorm: r.FPNorm, Local: r.Local, Exposed: TokenErrors(r.Report.Stream),
@@ -66,7 +66,7 @@ func (m *Model) TokenMap(c *Samples, q Quantization, sample int) (*TokenMap, err
 	}
 	seq, example := seqs[sample], examples[sample]
 	t := &TokenMap{
-		Model: m.Name, Format: q.Format.String(), Method: q.Method.Name, Seed: c.Seed,
+		Model: m.Name, Format: settingName(q.Format.String(), q.Outliers.String()), Method: q.Method.Name, Seed: c.Seed,
 		Question: example.Question, Answer: example.Answers[0],
 	}
 	m.placeTokens(t, seq)
