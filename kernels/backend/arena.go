@@ -2,12 +2,15 @@ package backend
 
 import (
 	"reflect"
+	"unsafe"
 
 	"github.com/gomlx/compute/dtypes"
 )
 
-// arena is the memory of one call.
+// arena is what one call works on.
 type arena struct {
+	chunk   *chunk
+	base    *byte       // of the chunk that values lie in
 	values  []buffer    // per node
 	in      [][]*buffer // per node: its inputs among values
 	workers []*worker
@@ -20,24 +23,36 @@ type worker struct {
 	strips map[*strip]*stripWorker
 }
 
-// arena returns memory for all slots, from an earlier call where one is idle.
-func (e *executable) arena() *arena {
-	if a, ok := e.idle.Get().(*arena); ok {
-		return a
+// arena returns memory for all slots.
+func (e *executable) arena() (*arena, error) {
+	memory, err := e.builder.backend.chunks.take(e.bytes, e.builder.backend.limit)
+	if err != nil {
+		return nil, err
 	}
+	a, ok := e.idle.Get().(*arena)
+	if !ok {
+		a = e.newArena()
+	}
+	a.chunk = memory
+	if base := unsafe.SliceData(memory.bytes); a.base != base {
+		a.base = base
+		for i, k := range e.slot {
+			if k >= 0 {
+				s := e.slots[k]
+				a.values[i].flat = dtypes.UnsafeAnySliceFromBytes(unsafe.Pointer(&memory.bytes[s.at]), s.dtype, s.slotSize.size)
+			}
+		}
+	}
+	return a, nil
+}
+
+func (e *executable) newArena() *arena {
 	a := &arena{values: make([]buffer, len(e.nodes)), in: make([][]*buffer, len(e.nodes))}
-	memory := make([]any, len(e.slots))
-	for i, s := range e.slots {
-		memory[i] = allocate(s.dtype, s.size)
-	}
 	for i, n := range e.nodes {
 		v := &a.values[i]
 		v.backend, v.shape = e.builder.backend, n.shape
-		switch {
-		case n.constant != nil:
+		if n.constant != nil {
 			v.flat = n.constant.flat
-		case e.slot[i] >= 0:
-			v.flat = memory[e.slot[i]]
 		}
 		for _, in := range e.inputs[i] {
 			a.in[i] = append(a.in[i], &a.values[in])
@@ -47,14 +62,19 @@ func (e *executable) arena() *arena {
 }
 
 // release keeps an arena for another call, without what belongs to the caller,
-// until the garbage collector finds it idle.
+// until the garbage collector finds it idle, and its memory for any other.
 func (e *executable) release(a *arena) {
 	for i, n := range e.nodes {
 		if n.parameter >= 0 || n.view || e.direct[i] {
 			a.values[i].flat = nil
 		}
 	}
-	if !e.ended.Load() {
+	b := e.builder.backend
+	b.chunks.give(a.chunk)
+	if b.finalized.Load() {
+		b.chunks.drop()
+	}
+	if a.chunk = nil; !e.ended.Load() {
 		e.idle.Put(a)
 	}
 }

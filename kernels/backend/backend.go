@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -20,16 +19,30 @@ func init() { compute.Register(Name, New) }
 // Backend implements compute.Backend.
 type Backend struct {
 	finalized atomic.Bool
+	limit     limit
+	chunks    chunks
 }
 
 var _ compute.Backend = (*Backend)(nil)
 
-// New makes a backend. It takes no configuration: config must be empty.
+// New makes a backend. The only setting is the memory that a graph may take with its
+// inputs and results, and all running ones for their intermediate values:
+// "memory=8GiB". Without it that is the machine's memory or, where that is
+// less, what its control group allows.
 func New(config string) (compute.Backend, error) {
-	if config != "" {
-		return nil, fmt.Errorf("backend: configuration %q; expected none (the number of threads is GOMAXPROCS)", config)
+	b := &Backend{limit: systemLimit()}
+	if config == "" {
+		return b, nil
 	}
-	return &Backend{}, nil
+	size, ok := strings.CutPrefix(config, "memory=")
+	if !ok {
+		return nil, fmt.Errorf("backend: configuration %q; expected nothing or memory=SIZE (the number of threads is GOMAXPROCS)", config)
+	}
+	var err error
+	if b.limit, err = parseLimit(size); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // Name is "tlq".
@@ -53,8 +66,11 @@ func (b *Backend) DeviceDescription(compute.DeviceNum) string { return runtime.G
 func (b *Backend) Capabilities() compute.Capabilities { return capabilities.Clone() }
 
 // Finalize makes the backend invalid: nothing is built, transferred or run on it
-// any more.
-func (b *Backend) Finalize() { b.finalized.Store(true) }
+// any more. Calls that run stop before their next step.
+func (b *Backend) Finalize() {
+	b.finalized.Store(true)
+	b.chunks.drop()
+}
 
 // IsFinalized tells whether Finalize was called.
 func (b *Backend) IsFinalized() bool { return b.finalized.Load() }
@@ -62,7 +78,7 @@ func (b *Backend) IsFinalized() bool { return b.finalized.Load() }
 // alive is an error once the backend is finalized.
 func (b *Backend) alive() error {
 	if b.finalized.Load() {
-		return errors.New("backend: used after Finalize")
+		return fmt.Errorf("backend: %w", ErrFinalized)
 	}
 	return nil
 }

@@ -96,7 +96,11 @@ func (b *builder) Compile() (compute.Executable, error) {
 		return nil, fmt.Errorf("backend: %q: Compile called twice", b.name)
 	}
 	b.compiled = true
-	return newExecutable(b), nil
+	e, err := newExecutable(b)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // function implements compute.Function.

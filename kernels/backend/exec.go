@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -10,9 +11,16 @@ import (
 
 var _ compute.Executable = (*executable)(nil)
 
-// Finalize makes calls fail from then on. The memory kept between calls is the
-// garbage collector's.
+// ErrFinalized is wrapped by the errors of calls of what was finalized, before them
+// or while they ran.
+var ErrFinalized = errors.New("finalized")
+
+// Finalize makes calls fail from then on; those that run stop before their next
+// step.
 func (e *executable) Finalize() { e.ended.Store(true) }
+
+// stopped tells whether calls must not go on.
+func (e *executable) stopped() bool { return e.ended.Load() || e.builder.backend.finalized.Load() }
 
 // Inputs lists the parameters.
 func (e *executable) Inputs() ([]string, []shapes.Shape) {
@@ -39,10 +47,16 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	if err != nil {
 		return nil, err
 	}
-	a := e.arena()
+	a, err := e.arena()
+	if err != nil {
+		return nil, fmt.Errorf("backend: %q: %w", e.builder.name, err)
+	}
 	defer e.release(a)
 	e.prepare(a, params, runtime.GOMAXPROCS(0))
 	for _, step := range e.steps {
+		if e.stopped() {
+			return nil, fmt.Errorf("backend: %q: %w", e.builder.name, ErrFinalized)
+		}
 		var err error
 		if step.strip != nil {
 			err = step.strip.run(e, a)
@@ -107,7 +121,7 @@ func (e *executable) checkInputs(inputs []compute.Buffer, donate []bool) ([]any,
 	case err != nil:
 		return nil, err
 	case e.ended.Load():
-		return nil, fmt.Errorf("backend: %q was finalized", name)
+		return nil, fmt.Errorf("backend: %q: %w", name, ErrFinalized)
 	case len(inputs) != len(want):
 		return nil, fmt.Errorf("backend: %q got %d inputs; it has %d parameters", name, len(inputs), len(want))
 	case donate != nil && len(donate) != len(inputs):

@@ -22,9 +22,5 @@ func Strips(e compute.Executable) []int {
 
 // Memory is what an executable keeps for a call, in bytes, beside scratch memory.
 func Memory(e compute.Executable) int {
-	total := 0
-	for _, s := range e.(*executable).slots {
-		total += s.size * s.dtype.Size()
-	}
-	return total
+	return e.(*executable).bytes
 }

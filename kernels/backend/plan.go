@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,13 +21,14 @@ type executable struct {
 	// slot is, per node, the memory it writes to; −1 where that is another's, an
 	// output's or a strip's own.
 	slot  []int
-	slots []slotSize
+	slots []slot
+	bytes int // of all slots
 	// direct marks nodes that write straight into an output's fresh memory.
 	direct []bool
 	// scratch is the memory that a worker needs for strips, in bytes.
 	scratch int
 
-	idle  sync.Pool // of *arena
+	idle  sync.Pool // of *arena, without memory
 	ended atomic.Bool
 }
 
@@ -35,8 +37,15 @@ type slotSize struct {
 	size  int
 }
 
+// slot is memory of one size. Slots that are not in use at the same time may
+// overlap.
+type slot struct {
+	slotSize
+	region
+}
+
 // newExecutable drops what no output needs, finds strips and assigns memory.
-func newExecutable(b *builder) *executable {
+func newExecutable(b *builder) (*executable, error) {
 	e := &executable{builder: b}
 	at := e.collect(b.main)
 	for _, o := range b.main.outputs {
@@ -44,7 +53,22 @@ func newExecutable(b *builder) *executable {
 	}
 	e.schedule()
 	e.plan()
-	return e
+	if err := b.backend.limit.allows(e.needs(), 0); err != nil {
+		return nil, fmt.Errorf("backend: graph %q, %s of it intermediate values: %w; run smaller batches or raise the limit, %s:memory=…", b.name, inBytes(e.bytes), err, Name)
+	}
+	return e, nil
+}
+
+// needs is how many bytes a call takes: inputs, constants, intermediate values and
+// results.
+func (e *executable) needs() int {
+	total := e.bytes + e.scratch
+	for i, n := range e.nodes {
+		if n.parameter >= 0 || n.constant != nil || e.direct[i] {
+			total += n.shape.Size() * n.shape.DType.Size()
+		}
+	}
+	return total
 }
 
 // collect lists the nodes that outputs need.
@@ -95,7 +119,7 @@ func (s *step) members() []int {
 
 // plan assigns slots. A node takes the memory of an input that nobody else reads
 // any more where it may work in place, or a free slot of its type and size, or a
-// new one; memory that strips pass on inside is scratch.
+// new one where memory is free; memory that strips pass on inside is scratch.
 func (e *executable) plan() {
 	last, inside := e.lastUses()
 	e.direct, e.slot = make([]bool, len(e.nodes)), slices.Repeat([]int{-1}, len(e.nodes))
@@ -109,7 +133,7 @@ func (e *executable) plan() {
 			dying[s] = append(dying[s], i)
 		}
 	}
-	p := places{free: map[slotSize][]int{}}
+	p := places{}
 	for k := range e.steps {
 		s := &e.steps[k]
 		if s.strip != nil {
@@ -129,7 +153,7 @@ func (e *executable) plan() {
 			}
 		}
 	}
-	e.slots = p.slots
+	e.slots, e.bytes = p.slots, p.regions.size
 }
 
 // lastUses is, per node, the last step that reads the memory it owns; inside marks
@@ -150,31 +174,24 @@ func (e *executable) lastUses() (last []int, inside []bool) {
 	return last, inside
 }
 
-// places hands out memory by type and size.
+// places hands out memory.
 type places struct {
-	slots []slotSize
-	free  map[slotSize][]int
+	slots   []slot
+	regions regions
 }
 
 // take returns a slot for node i: that of an input that dying gives, where the
-// node works in place, or a free or a new one.
+// node works in place, or a new one in memory that is free.
 func (p *places) take(e *executable, i int, want slotSize, dying func(input int) (slot int, ok bool)) int {
 	if n := e.nodes[i]; n.rows != nil && n.rows.inPlace {
 		for _, in := range e.inputs[i] {
-			if s, ok := dying(e.root(in)); ok && p.slots[s] == want {
+			if s, ok := dying(e.root(in)); ok && p.slots[s].slotSize == want {
 				return s
 			}
 		}
 	}
-	if list := p.free[want]; len(list) > 0 {
-		p.free[want] = list[:len(list)-1]
-		return list[len(list)-1]
-	}
-	p.slots = append(p.slots, want)
+	p.slots = append(p.slots, slot{want, p.regions.take(want.size * want.dtype.Size())})
 	return len(p.slots) - 1
 }
 
-func (p *places) give(slot int) {
-	w := p.slots[slot]
-	p.free[w] = append(p.free[w], slot)
-}
+func (p *places) give(slot int) { p.regions.give(p.slots[slot].region) }

@@ -43,7 +43,7 @@ func (e *executable) layout(s *strip, escapes func(i int) bool) {
 		}
 	}
 	s.block = min(s.rows, max(1, stripBlock/widest))
-	p := places{free: map[slotSize][]int{}}
+	p := places{}
 	dying := make([][]int, len(s.members))
 	for _, m := range s.members {
 		dying[last[m]] = append(dying[last[m]], m)
@@ -64,14 +64,10 @@ func (e *executable) layout(s *strip, escapes func(i int) bool) {
 			}
 		}
 	}
-	offsets := make([]int, len(p.slots))
-	for i, w := range p.slots {
-		offsets[i] = s.bytes
-		s.bytes += (w.size*w.dtype.Size() + 63) &^ 63
-	}
+	s.bytes = p.regions.size
 	for _, m := range s.members {
 		if at[m] >= 0 {
-			s.scratch = append(s.scratch, offsets[at[m]])
+			s.scratch = append(s.scratch, p.slots[at[m]].at)
 		} else {
 			s.scratch = append(s.scratch, -1)
 		}

@@ -167,6 +167,7 @@ func benchmarkGraph(b *testing.B, on compute.Backend, build func([]*graph.Node) 
 			}
 		}
 	}
+	defer on.Finalize() // gives memory back
 	resetResidentPeak()
 	call() // compiles
 	b.ReportAllocs()
