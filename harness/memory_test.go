@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -31,7 +32,8 @@ const memoryChild = "TLQ_MEMORY_CHILD"
 type memoryRun struct {
 	Model, Store, Method, Format string
 	Set                          []string
-	Samples                      int
+	Samples, Workers             int
+	Spill                        bool   // all streams into a file
 	Out                          string // the quantized checkpoint; empty: none is written
 }
 
@@ -69,6 +71,9 @@ func measureMemory(text string) error {
 	s, err := NewSession(dir, run.Store, 0)
 	if err != nil {
 		return err
+	}
+	if s = s.WithWorkers(run.Workers); run.Spill {
+		s.streams = 0
 	}
 	m, err := s.Model(run.Model)
 	if err != nil {
@@ -108,8 +113,8 @@ func measureMemory(text string) error {
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-// inProcess runs a measurement in a process of its own.
-func inProcess(t testing.TB, run memoryRun) memoryResult {
+// child is a process that does what run says.
+func child(ctx context.Context, t testing.TB, run memoryRun) *exec.Cmd {
 	t.Helper()
 	text, err := json.Marshal(run)
 	if err != nil {
@@ -119,8 +124,15 @@ func inProcess(t testing.TB, run memoryRun) memoryResult {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe)
+	cmd := exec.CommandContext(ctx, exe)
 	cmd.Env = append(os.Environ(), memoryChild+"="+string(text))
+	return cmd
+}
+
+// inProcess runs a measurement in a process of its own.
+func inProcess(t testing.TB, run memoryRun) memoryResult {
+	t.Helper()
+	cmd := child(context.Background(), t, run)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

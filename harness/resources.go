@@ -75,7 +75,7 @@ func (m *Model) engine(c *Samples, q Quantization) (*ptq.Calibration, error) {
 	if err != nil {
 		return nil, err
 	}
-	spill, err := ptq.NewSpill(filepath.Join(m.s.Store.Dir(), spillDir), streamBytes)
+	spill, err := ptq.NewSpill(filepath.Join(m.s.Store.Dir(), spillDir), m.s.streams)
 	if err != nil {
 		return nil, err
 	}
