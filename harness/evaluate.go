@@ -26,6 +26,10 @@ type Questions struct {
 	Split    string `json:"split"`
 	N        int    `json:"n"`
 	Generate bool   `json:"generate"` // answer in the model's own words too; always done where there are no choices
+	// SHA256 names the questions of a QuestionSet; empty: a built-in task.
+	SHA256 string `json:"sha256,omitempty"`
+
+	set *QuestionSet // nil: a built-in task
 }
 
 // chunk is a part of Questions, and the parameters of its stage's key.
@@ -36,12 +40,15 @@ type chunk struct {
 	Start    int    `json:"start"`
 	N        int    `json:"n"`
 	Generate bool   `json:"generate"`
+	SHA256   string `json:"sha256,omitempty"` // of a set's questions
+
+	set *QuestionSet
 }
 
 func (q Questions) chunks() []chunk {
 	var out []chunk
 	for at := 0; at < q.N; at += chunkQuestions {
-		out = append(out, chunk{q.Task, q.Split, questionSeed, at, min(chunkQuestions, q.N-at), q.Generate})
+		out = append(out, chunk{q.Task, q.Split, questionSeed, at, min(chunkQuestions, q.N-at), q.Generate, q.SHA256, q.set})
 	}
 	return out
 }
@@ -98,7 +105,7 @@ func (m *Model) evaluate(q *Quantized, reference *Model, questions []Questions) 
 	}
 	var out []eval.Sample
 	for _, asked := range questions {
-		if _, err := datasets.ParseSplit(asked.Split); err != nil {
+		if _, err := datasets.ParseSplit(asked.Split); err != nil && asked.set == nil {
 			return nil, err
 		}
 		for _, c := range asked.chunks() {
@@ -180,13 +187,9 @@ func (m *Model) score(q *Quantized, questions []*eval.Question, x [][]float32, r
 
 // questions makes a chunk's questions.
 func (m *Model) questions(c chunk) ([]*eval.Question, error) {
-	task, err := datasets.FindTask(c.Task)
-	if err != nil {
-		return nil, err
-	}
 	out := make([]*eval.Question, c.N)
 	for i := range out {
-		e, err := task.Example(datasets.Split(c.Split), c.Seed, c.Start+i)
+		e, err := c.example(c.Start + i)
 		if err != nil {
 			return nil, err
 		}

@@ -16,11 +16,15 @@ import (
 // the first.
 type EvaluationSpec struct {
 	Models   []string `json:"models"`   // one or two, with the same tokenizer
-	Tasks    []string `json:"tasks"`    // empty: all
+	Tasks    []string `json:"tasks"`    // built-in ones; empty, and no Sets: those that the zoo was trained on
 	Split    string   `json:"split"`    // "test" or "tuning"
 	Limit    int      `json:"limit"`    // questions per task; 0: all
 	Generate bool     `json:"generate"` // let the models answer in their own words too
 	Stats    Stats    `json:"stats"`
+
+	// Sets are questions beside the built-in tasks'. Their names and hashes stand in SetHashes.
+	Sets      []QuestionSet     `json:"-"`
+	SetHashes map[string]string `json:"sets,omitempty"`
 }
 
 // Evaluation is an EvaluationSpec whose names are checked.
@@ -43,14 +47,26 @@ var evaluationStage = StageID{"evaluation", 1}
 
 // NewEvaluation checks the names; no stage runs.
 func NewEvaluation(s *Session, spec EvaluationSpec) (*Evaluation, error) {
-	if len(spec.Tasks) == 0 {
+	if len(spec.Tasks) == 0 && len(spec.Sets) == 0 {
 		spec.Tasks = DefaultSpec().Tasks
 	}
 	if len(spec.Models) < 1 || len(spec.Models) > 2 {
 		return nil, fmt.Errorf("harness: evaluation of %d models: expected one or two", len(spec.Models))
 	}
-	if err := checkList("tasks", spec.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }); err != nil {
+	if len(spec.Tasks) > 0 {
+		if err := checkList("tasks", spec.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }); err != nil {
+			return nil, err
+		}
+	}
+	questions, err := spec.askSets()
+	if err != nil {
 		return nil, err
+	}
+	for _, q := range questions {
+		if spec.SetHashes == nil {
+			spec.SetHashes = map[string]string{}
+		}
+		spec.SetHashes[q.Task] = q.SHA256
 	}
 	if _, err := datasets.ParseSplit(spec.Split); err != nil {
 		return nil, err
@@ -61,8 +77,9 @@ func NewEvaluation(s *Session, spec EvaluationSpec) (*Evaluation, error) {
 	}
 	e := &Evaluation{Spec: spec, s: s, data: Key(hash)}
 	for _, task := range spec.Tasks {
-		e.questions = append(e.questions, Questions{task, spec.Split, Spec{Limit: spec.Limit}.questions(), spec.Generate})
+		e.questions = append(e.questions, Questions{Task: task, Split: spec.Split, N: Spec{Limit: spec.Limit}.questions(), Generate: spec.Generate})
 	}
+	e.questions = append(e.questions, questions...)
 	var keys []Key
 	for _, name := range spec.Models {
 		m, err := s.Model(name)
@@ -74,6 +91,24 @@ func NewEvaluation(s *Session, spec EvaluationSpec) (*Evaluation, error) {
 	}
 	e.Key = NewKey(evaluationStage, spec, keys...)
 	return e, nil
+}
+
+// askSets makes the questions of the sets; two of one name are an error.
+func (spec EvaluationSpec) askSets() ([]Questions, error) {
+	var all []Questions
+	for _, set := range spec.Sets {
+		for _, q := range all {
+			if q.Task == set.Name {
+				return nil, fmt.Errorf("harness: two sets of questions are named %q: rename one of the folders or files", set.Name)
+			}
+		}
+		q, err := set.ask(spec.Limit, spec.Generate)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, q)
+	}
+	return all, nil
 }
 
 // reference is the model that m is compared with, nil for the first.

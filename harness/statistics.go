@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/eval"
 	"github.com/tlqlab/tlqlab/models/safetensors"
 )
@@ -88,11 +87,7 @@ func (r *Record) setScores(m *Model, settings Stats, keys []Key, reference, samp
 	r.Metrics = Metrics{Accuracy: summary.Accuracy, NLL: summary.NLL, KL: orZero(summary.KL)}
 	r.Tasks = make(map[string]TaskScore, len(summary.Tasks))
 	for name, s := range summary.Tasks {
-		task, err := datasets.FindTask(name)
-		if err != nil {
-			return err
-		}
-		r.Tasks[name] = TaskScore{N: s.N, Accuracy: s.Accuracy, StdErr: s.StdErr, NLL: s.NLL, KL: orZero(s.KL), Chance: task.Chance}
+		r.Tasks[name] = TaskScore{N: s.N, Accuracy: s.Accuracy, StdErr: s.StdErr, NLL: s.NLL, KL: orZero(s.KL), Chance: chanceOf(name, samples)}
 	}
 	statistics, err := m.statistics(settings, keys, reference, samples)
 	if err != nil {

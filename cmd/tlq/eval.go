@@ -5,8 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tlqlab/tlqlab/datasets"
@@ -27,7 +28,7 @@ type evaluate struct {
 
 func (e *evaluate) Flags(fs *flag.FlagSet) {
 	fs.Var(list{values: &e.models}, "model", "`model`; a second one is compared with the first, question by question")
-	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas (default emoji,scene)")
+	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas: built-in ones, or folders with qa.jsonl (default emoji,scene)")
 	fs.StringVar(&e.split, "split", string(datasets.Test), "`split`: test or tuning")
 	fs.IntVar(&e.limit, "limit", harness.DefaultSpec().Limit, fmt.Sprintf("questions per task, `N`; 0: all (%d of a generated task)", harness.AllQuestions))
 	fs.BoolVar(&e.generate, "generate", false, "also let the model answer in its own words and count exact matches")
@@ -52,13 +53,12 @@ func (e *evaluate) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range e.tasks {
-		if info, err := os.Stat(t); err == nil && info.IsDir() && strings.ContainsRune(t, filepath.Separator) {
-			return fmt.Errorf("tasks from a folder (%s): %w", t, errNotBuilt)
-		}
+	tasks, sets, err := questionSets(e.tasks)
+	if err != nil {
+		return err
 	}
 	p, err := harness.NewEvaluation(s, harness.EvaluationSpec{
-		Models: e.models, Tasks: e.tasks, Split: e.split, Limit: e.limit, Generate: e.generate,
+		Models: e.models, Tasks: tasks, Sets: sets, Split: e.split, Limit: e.limit, Generate: e.generate,
 	})
 	if err != nil {
 		return err
@@ -80,16 +80,64 @@ func (e *evaluate) Run(ctx context.Context, c *console) error {
 	return nil
 }
 
+// questionSets divides what --tasks names into built-in tasks and questions in files:
+// folders with qa.jsonl, files of questions, and BENCHMARK:PATH.
+func questionSets(names []string) (tasks []string, sets []harness.QuestionSet, err error) {
+	for _, name := range names {
+		if _, err := datasets.FindTask(name); err == nil {
+			tasks = append(tasks, name)
+			continue
+		}
+		set, found, err := questionSet(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !found { // an unknown name: the harness lists the valid ones
+			tasks = append(tasks, name)
+			continue
+		}
+		sets = append(sets, set)
+	}
+	return tasks, sets, nil
+}
+
+// questionSet opens questions in files; found is false for a name that isn't a path.
+func questionSet(name string) (set harness.QuestionSet, found bool, err error) {
+	_, statErr := os.Stat(name)
+	if statErr != nil && !strings.ContainsAny(name, `/\`) {
+		return set, false, nil
+	}
+	f, err := datasets.OpenFolder(name)
+	if err != nil {
+		return set, false, err
+	}
+	return harness.FolderSet(f), true, nil
+}
+
+// taskOrder lists a record's tasks: the built-in ones first.
+func taskOrder(r *harness.Record) []string {
+	var names []string
+	for _, task := range datasets.Tasks() {
+		if _, ok := r.Tasks[task.Name]; ok {
+			names = append(names, task.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Tasks)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // evaluationTable shows every task of every model.
 func evaluationTable(records []harness.Record) *display.Table {
 	t := &display.Table{Columns: []string{"model", "task", "n", "accuracy", "± stderr", "chance", "NLL", "KL"}}
-	for _, r := range records {
-		for _, task := range datasets.Tasks() {
-			x, ok := r.Tasks[task.Name]
-			if !ok {
-				continue
-			}
-			t.Add(r.Model, task.Name, x.N, fmt.Sprintf("%.3f", x.Accuracy), fmt.Sprintf("%.3f", x.StdErr), fmt.Sprintf("%.2f", x.Chance),
+	for i := range records {
+		r := &records[i]
+		for _, task := range taskOrder(r) {
+			x := r.Tasks[task]
+			t.Add(r.Model, task, x.N, fmt.Sprintf("%.3f", x.Accuracy), fmt.Sprintf("%.3f", x.StdErr), fmt.Sprintf("%.2f", x.Chance),
 				fmt.Sprintf("%.4f", x.NLL), fmt.Sprintf("%.4f", x.KL))
 		}
 	}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// TestEvalFolder asks a folder of questions, beside a built-in task.
+func TestEvalFolder(t *testing.T) {
+	model := workplace(t)
+	if err := os.MkdirAll("mine/pictures", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 40, 30))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("mine/pictures/a.png", picture.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const questions = `{"image": "pictures/a.png", "question": "What colour is this?", "answers": ["black"], "choices": ["black", "white"]}
+{"image": "pictures/a.png", "question": "How many?", "answers": ["1", "one"], "scoring": "relaxed"}
+`
+	if err := os.WriteFile("mine/qa.jsonl", []byte(questions), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got := tlqRun("eval", "--model", model, "--tasks", "mine,emoji", "--limit", "2", "-o", "out")
+	if got.code != exitOK {
+		t.Fatalf("exit %d, %s%s", got.code, got.out, got.err)
+	}
+	records, err := harness.ReadRun("out")
+	if err != nil || len(records) != 1 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	mine := records[0].Tasks["mine"]
+	if mine.N != 2 || mine.Chance != 0.25 || records[0].Tasks["emoji"].N != 2 { // one of two choices, and one open question
+		t.Errorf("tasks %+v", records[0].Tasks)
+	}
+	if !strings.Contains(got.out, "mine") {
+		t.Errorf("the table doesn't show the folder:\n%s", got.out)
+	}
+	if err := os.WriteFile("mine/qa.jsonl", []byte(strings.ReplaceAll(questions, "a.png", "b.png")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got = tlqRun("eval", "--model", model, "--tasks", "mine")
+	if got.code != exitFailed || !strings.Contains(got.err, filepath.Join("mine", "qa.jsonl")+":1") || !strings.Contains(got.err, "b.png") {
+		t.Errorf("a missing picture: exit %d, %s", got.code, got.err)
+	}
+}
