@@ -97,7 +97,7 @@ func (r *run) place(rec *harness.Record) {
 	if !slices.Contains(r.methods, rec.Method) {
 		r.methods = append(r.methods, rec.Method)
 	}
-	s := r.score(rec.Model, rec.Format, rec.Method)
+	s := r.score(rec.Model, rec.Setting(), rec.Method)
 	if rec.Status != harness.StatusOK {
 		s.failed++
 		return

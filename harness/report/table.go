@@ -251,7 +251,7 @@ func (r *run) addTasks(s *sheet, records []*harness.Record) {
 		seeds := float64(n)
 		t.Accuracy, t.StdErr, t.NLL, t.KL = t.Accuracy/seeds, t.StdErr/seeds, t.NLL/seeds, t.KL/seeds
 		t.N, t.Chance = first.Tasks[name].N, first.Tasks[name].Chance
-		kept, format, chance := none, first.Format, none
+		kept, format, chance := none, first.Setting(), none
 		if fp := r.fp[first.Model]; fp != nil && fp.Tasks[name].Accuracy > 0 {
 			kept = percent(t.Accuracy / fp.Tasks[name].Accuracy)
 		}
@@ -263,7 +263,7 @@ func (r *run) addTasks(s *sheet, records []*harness.Record) {
 		}
 		s.show.Add(r.modelName(first.Model), format, r.label(first.Method), name, percent(t.Accuracy), fixed(100*t.StdErr, 1), chance, kept, number(t.KL), number(t.NLL), t.N, n)
 		s.csv = append(s.csv, []string{
-			first.Model, first.Format, first.Method, name, digits(t.Accuracy), digits(t.StdErr), digits(t.Chance), digits(t.KL), digits(t.NLL),
+			first.Model, first.Setting(), first.Method, name, digits(t.Accuracy), digits(t.StdErr), digits(t.Chance), digits(t.KL), digits(t.NLL),
 			strconv.Itoa(t.N), strconv.Itoa(n),
 		})
 	}
@@ -280,21 +280,21 @@ func (r *run) cellSheet() *sheet {
 	}}
 	for i := range r.records {
 		rec := &r.records[i]
-		format := rec.Format
+		format := rec.Setting()
 		if format == "" {
 			format = none
 		}
 		seed := strconv.FormatUint(rec.Seed, 10)
 		if rec.Status != harness.StatusOK {
 			s.show.Add(r.modelName(rec.Model), format, r.label(rec.Method), seed, none, none, none, none, none, none, none, none, string(rec.Status))
-			s.csv = append(s.csv, append(append([]string{rec.Model, rec.Format, rec.Method, seed}, make([]string, 10)...), string(rec.Status)))
+			s.csv = append(s.csv, append(append([]string{rec.Model, rec.Setting(), rec.Method, seed}, make([]string, 10)...), string(rec.Status)))
 			continue
 		}
 		delta := estimate{rec.Delta.Accuracy, rec.Delta.Low, rec.Delta.High, true}
 		s.show.Add(r.modelName(rec.Model), format, r.label(rec.Method), seed, fixed(rec.AvgBits, 2), number(rec.Metrics.KL), number(rec.Metrics.NLL),
 			percent(rec.Metrics.Accuracy), withInterval(delta, points), pValue(rec.Delta.P), rec.N, rec.WeightsSHA256[:min(8, len(rec.WeightsSHA256))], string(rec.Status))
 		s.csv = append(s.csv, slices.Concat(
-			[]string{rec.Model, rec.Format, rec.Method, seed, digits(rec.AvgBits), digits(rec.Metrics.KL), digits(rec.Metrics.NLL), digits(rec.Metrics.Accuracy)},
+			[]string{rec.Model, rec.Setting(), rec.Method, seed, digits(rec.AvgBits), digits(rec.Metrics.KL), digits(rec.Metrics.NLL), digits(rec.Metrics.Accuracy)},
 			cells(delta), []string{digits(rec.Delta.P), strconv.Itoa(rec.N), rec.WeightsSHA256, string(rec.Status)}))
 	}
 	r.oneModel(s.show)
@@ -307,7 +307,7 @@ func (r *run) eventSheet() *sheet {
 	for i := range r.records {
 		rec := &r.records[i]
 		for _, e := range rec.Events {
-			s.csv = append(s.csv, []string{rec.Model, rec.Format, rec.Method, strconv.FormatUint(rec.Seed, 10), e.Kind, e.Text})
+			s.csv = append(s.csv, []string{rec.Model, rec.Setting(), rec.Method, strconv.FormatUint(rec.Seed, 10), e.Kind, e.Text})
 			if e.Kind != harness.EventError { // failed cells have their own section
 				s.show.Add(rec.Cell(), e.Kind, e.Text)
 			}
