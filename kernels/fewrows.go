@@ -2,12 +2,8 @@ package kernels
 
 import "runtime"
 
-const (
-	// fewRowsTile is the number of columns that the assembly computes at a time.
-	fewRowsTile = 4
-	// fewRowsSplit is the number of weights that is worth a goroutine.
-	fewRowsSplit = 1 << 16
-)
+// fewRowsSplit is about the number of weights that a thread takes at a time.
+const fewRowsSplit = 1 << 17
 
 // SgemmFewRows computes y = x·wᵀ in single precision, made for the one to eight rows
 // that decoding multiplies: x is [m, k], w [n, k] as checkpoints store linear layers,
@@ -15,9 +11,9 @@ const (
 // once, in place, which for few rows is what the time goes into; from about 16 rows
 // on [Sgemm] is faster.
 //
-// An element of y is a sum in eight lanes, lane i over the k that are i modulo 8 in
-// ascending order by fused multiply-adds (separate products and sums without AVX2),
-// and then ((0+1)+(2+3)) + ((4+5)+(6+7)). So a row has the same bits for every m and
+// An element of y is a sum in sixteen lanes, lane i over the k that are i modulo 16 in
+// ascending order by fused multiply-adds (separate products and sums without AVX2);
+// lanes i and i+8 are added, and then ((0+1)+(2+3)) + ((4+5)+(6+7)). So a row has the same bits for every m and
 // n, but not those of [Sgemm]: calibration, whose results must not depend on the
 // number of rows, never calls this. NaN and infinities propagate as IEEE 754 says.
 //
@@ -36,19 +32,16 @@ func SgemmFewRows(m, n, k int, x []float32, ldx int, w []float32, ldw int, y []f
 	fewRowsColumns(m, 0, n, k, x, ldx, w, ldw, y, ldy)
 }
 
-// ParallelSgemmFewRows is [SgemmFewRows], bit for bit, on up to GOMAXPROCS threads,
-// each of which takes neighbouring columns of y.
+// ParallelSgemmFewRows is [SgemmFewRows], bit for bit, on up to GOMAXPROCS threads.
 func ParallelSgemmFewRows(m, n, k int, x []float32, ldx int, w []float32, ldw int, y []float32, ldy int) {
-	tiles := (n + fewRowsTile - 1) / fewRowsTile
-	threads := min(runtime.GOMAXPROCS(0), tiles, n*k/fewRowsSplit)
-	if threads <= 1 || m < 1 {
+	if runtime.GOMAXPROCS(0) == 1 || m < 1 || n*k < 2*fewRowsSplit {
 		SgemmFewRows(m, n, k, x, ldx, w, ldw, y, ldy)
 		return
 	}
 	checkGemm(false, true, m, n, k, len(x), ldx, len(w), ldw, len(y), ldy)
-	split(threads, func(i int) {
-		from, to := tiles*i/threads*fewRowsTile, min(n, tiles*(i+1)/threads*fewRowsTile)
-		fewRowsColumns(m, from, to, k, x, ldx, w, ldw, y, ldy)
+	columns := (fewRowsSplit + k - 1) / k
+	split((n+columns-1)/columns, func(i int) {
+		fewRowsColumns(m, i*columns, min(n, (i+1)*columns), k, x, ldx, w, ldw, y, ldy)
 	})
 }
 
@@ -58,40 +51,34 @@ func fewRowsColumns(m, from, to, k int, x []float32, ldx int, w []float32, ldw i
 		fewRowsGo(m, from, to, k, x, ldx, w, ldw, y, ldy)
 		return
 	}
-	j := from
-	for ; m > 3 && j+fewRowsTile <= to; j += fewRowsTile { // w comes from the cache for all rows but the first
-		fewRowsTiles(m, 1, k, x, ldx, w[j*ldw:], ldw, y[j:], ldy)
-	}
-	if tiles := (to - j) / fewRowsTile; tiles > 0 {
-		fewRowsTiles(m, tiles, k, x, ldx, w[j*ldw:], ldw, y[j:], ldy)
-		j += tiles * fewRowsTile
-	}
-	// The last columns each fill a tile of their own.
-	var tile [3 * fewRowsTile]float32
-	for ; j < to; j++ {
-		for i := 0; i < m; i += 3 {
-			rows := min(3, m-i)
-			fewRowsTiles(rows, 1, k, x[i*ldx:], ldx, w[j*ldw:], 0, tile[:], fewRowsTile)
-			for r := range rows {
-				y[(i+r)*ldy+j] = tile[r*fewRowsTile]
-			}
+	// Columns of both halves are computed in pairs: two streams through the weights.
+	half := (to - from) / 2
+	if m <= 3 && half > 0 {
+		fewRowsPairs(m, half, half, k, x, ldx, w[from*ldw:], ldw, y[from:], ldy)
+	} else {
+		for j := from; j < from+half; j++ { // for all rows but the first, w comes from the cache
+			fewRowsPairs(m, 1, half, k, x, ldx, w[j*ldw:], ldw, y[j:], ldy)
 		}
+	}
+	if last := to - 1; from+2*half < to { // paired with itself
+		fewRowsPairs(m, 1, 0, k, x, ldx, w[last*ldw:], ldw, y[last:], ldy)
 	}
 }
 
-// fewRowsTiles multiplies all rows of x with 4·tiles rows of w, by threes and twos.
-func fewRowsTiles(m, tiles, k int, x []float32, ldx int, w []float32, ldw int, y []float32, ldy int) {
+// fewRowsPairs multiplies all rows of x, by threes and twos, with count rows of w and
+// those pair rows behind each.
+func fewRowsPairs(m, count, pair, k int, x []float32, ldx int, w []float32, ldw int, y []float32, ldy int) {
 	for i := 0; i < m; {
 		p, q := &x[i*ldx], &y[i*ldy]
 		switch left := m - i; {
 		case left == 1:
-			fewRows1AVX2(k, p, ldx*4, &w[0], ldw*4, q, ldy*4, tiles)
+			fewRows1AVX2(k, p, ldx*4, &w[0], ldw*4, pair*ldw*4, q, ldy*4, pair*4, count)
 			i++
 		case left == 2 || left == 4:
-			fewRows2AVX2(k, p, ldx*4, &w[0], ldw*4, q, ldy*4, tiles)
+			fewRows2AVX2(k, p, ldx*4, &w[0], ldw*4, pair*ldw*4, q, ldy*4, pair*4, count)
 			i += 2
 		default:
-			fewRows3AVX2(k, p, ldx*4, &w[0], ldw*4, q, ldy*4, tiles)
+			fewRows3AVX2(k, p, ldx*4, &w[0], ldw*4, pair*ldw*4, q, ldy*4, pair*4, count)
 			i += 3
 		}
 	}
@@ -103,16 +90,19 @@ func fewRowsGo(m, from, to, k int, x []float32, ldx int, w []float32, ldw int, y
 		column := w[j*ldw:][:k]
 		for i := range m {
 			row := x[i*ldx:][:k]
-			var s [8]float32
+			var s [16]float32
 			p := 0
-			for ; p+8 <= k; p += 8 {
-				a, b := row[p:][:8:8], column[p:][:8:8]
+			for ; p+16 <= k; p += 16 {
+				a, b := row[p:][:16:16], column[p:][:16:16]
 				for l := range s {
 					s[l] += float32(a[l] * b[l])
 				}
 			}
 			for l := 0; p < k; l, p = l+1, p+1 {
 				s[l] += float32(row[p] * column[p])
+			}
+			for l := range 8 {
+				s[l] += s[l+8]
 			}
 			y[i*ldy+j] = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))
 		}

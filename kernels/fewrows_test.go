@@ -11,13 +11,16 @@ import (
 
 // lanesProduct is one element of a few-row product as its contract says.
 func lanesProduct(x, w []float32) float32 {
-	var s [8]float32
+	var s [16]float32
 	for p, v := range x {
 		if useAVX2 {
-			s[p%8] = fma32(v, w[p], s[p%8])
+			s[p%16] = fma32(v, w[p], s[p%16])
 		} else {
-			s[p%8] += float32(v * w[p])
+			s[p%16] += float32(v * w[p])
 		}
+	}
+	for i := range 8 {
+		s[i] += s[i+8]
 	}
 	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // PanelColumns is the number of columns of a panel of a packed operand: packed
@@ -85,7 +86,7 @@ func SgemmPacked(transA bool, m, n, k int, a []float32, lda int, packed, c []flo
 	defer gemmBuffers.Put(buf)
 	for p := 0; p < k; p += gemmKC {
 		kc := min(gemmKC, k-p)
-		rows := gemmBlockA / kc / 6 * 6
+		rows := blockRows(m, kc)
 		for i := 0; i < m; i += rows {
 			buf.packedRows(min(rows, m-i), n, k, kc, a[i*ars+p*aks:], ars, aks, packed[p*panelWidth:], c[i*ldc:], ldc, accumulate || p > 0)
 		}
@@ -126,23 +127,35 @@ func ParallelSgemm(transA, transB bool, m, n, k int, a []float32, lda int, b []f
 		if transB {
 			from = j * ldb
 		}
-		packParallel(*packed, transB, k, nc, b[from:], ldb)
-		parallelPacked(transA, m, nc, k, a, lda, *packed, c[j:], ldc, accumulate)
+		packAndMultiply(transA, transB, m, nc, k, a, lda, b[from:], ldb, *packed, c[j:], ldc, accumulate)
 	}
 }
 
 var packedBuffers = sync.Pool{New: func() any { return new([]float32) }}
 
-// packParallel is PackColumns on several threads.
-func packParallel(dst []float32, transB bool, k, n int, b []float32, ldb int) {
+// packAndMultiply packs B and multiplies, with one start of the threads: a thread that
+// finds nothing left to pack waits only for pieces that others have begun.
+func packAndMultiply(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, packed, c []float32, ldc int, accumulate bool) {
 	const columns = 4 * panelWidth
-	split((n+columns-1)/columns, func(i int) {
-		j := i * columns
-		from := j
-		if transB {
-			from = j * ldb
+	pieces := (n + columns - 1) / columns
+	blocks := newBlocks(m, n)
+	var packing, ready, multiplying atomic.Int64
+	split(runtime.GOMAXPROCS(0), func(int) {
+		for i := int(packing.Add(1)) - 1; i < pieces; i = int(packing.Add(1)) - 1 {
+			j := i * columns
+			from := j
+			if transB {
+				from = j * ldb
+			}
+			PackColumns(packed[j*k:], transB, k, min(columns, n-j), b[from:], ldb)
+			ready.Add(1)
 		}
-		PackColumns(dst[j*k:], transB, k, min(columns, n-j), b[from:], ldb)
+		for int(ready.Load()) < pieces {
+			runtime.Gosched()
+		}
+		for i := int(multiplying.Add(1)) - 1; i < blocks.count; i = int(multiplying.Add(1)) - 1 {
+			blocks.multiply(i, transA, k, a, lda, packed, c, ldc, accumulate)
+		}
 	})
 }
 
@@ -152,38 +165,42 @@ func ParallelSgemmPacked(transA bool, m, n, k int, a []float32, lda int, packed,
 		SgemmPacked(transA, m, n, k, a, lda, packed, c, ldc, accumulate)
 		return
 	}
-	parallelPacked(transA, m, n, k, a, lda, packed, c, ldc, accumulate)
+	checkGemm(transA, false, m, n, k, len(a), lda, len(packed), n, len(c), ldc)
+	blocks := newBlocks(m, n)
+	split(blocks.count, func(i int) { blocks.multiply(i, transA, k, a, lda, packed, c, ldc, accumulate) })
 }
 
-// parallelPacked cuts C into blocks.
-func parallelPacked(transA bool, m, n, k int, a []float32, lda int, packed, c []float32, ldc int, accumulate bool) {
-	rows, columns := packedTask(m, n, 4*runtime.GOMAXPROCS(0))
-	across := (n + columns - 1) / columns
-	split((m+rows-1)/rows*across, func(i int) {
-		r, s := i/across*rows, i%across*columns
-		from := r * lda
-		if transA {
-			from = r
-		}
-		SgemmPacked(transA, min(rows, m-r), min(columns, n-s), k, a[from:], lda, packed[s*k:], c[r*ldc+s:], ldc, accumulate)
-	})
-}
+// blocks cuts an m×n matrix into blocks, a few for each thread.
+type blocks struct{ m, n, rows, columns, count int }
 
-// packedTask cuts C into at least so many blocks, if it is large enough: of rows as
-// long as those are many, since neighbouring rows share nothing, then of columns.
-func packedTask(m, n, tasks int) (rows, columns int) {
-	rows, columns = m, n
-	for (m+rows-1)/rows*((n+columns-1)/columns) < tasks {
+// newBlocks halves rows as long as those are many, since neighbouring rows share
+// nothing, then columns.
+func newBlocks(m, n int) blocks {
+	b := blocks{m: m, n: n, rows: m, columns: n}
+	for tasks := 8 * runtime.GOMAXPROCS(0); ; {
+		b.count = (m + b.rows - 1) / b.rows * ((n + b.columns - 1) / b.columns)
 		switch {
-		case rows >= 96:
-			rows = (rows/2 + 5) / 6 * 6
-		case columns >= 4*panelWidth:
-			columns = (columns/2 + panelWidth - 1) / panelWidth * panelWidth
+		case b.count >= tasks:
+			return b
+		case b.rows >= 192:
+			b.rows = (b.rows/2 + 5) / 6 * 6
+		case b.columns >= 8*panelWidth:
+			b.columns = (b.columns/2 + panelWidth - 1) / panelWidth * panelWidth
 		default:
-			return rows, columns
+			return b
 		}
 	}
-	return rows, columns
+}
+
+// multiply computes block number i.
+func (b *blocks) multiply(i int, transA bool, k int, a []float32, lda int, packed, c []float32, ldc int, accumulate bool) {
+	across := (b.n + b.columns - 1) / b.columns
+	r, s := i/across*b.rows, i%across*b.columns
+	from := r * lda
+	if transA {
+		from = r
+	}
+	SgemmPacked(transA, min(b.rows, b.m-r), min(b.columns, b.n-s), k, a[from:], lda, packed[s*k:], c[r*ldc+s:], ldc, accumulate)
 }
 
 // SgemmBatch computes batch products like [Sgemm]: that of number i from a[i*strideA:],

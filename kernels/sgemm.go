@@ -15,7 +15,7 @@ const (
 	gemmNC = 512
 	// gemmBlockA is the number of elements of A meant to stay in the second-level
 	// cache while all packed panels pass them.
-	gemmBlockA = 48 << 10
+	gemmBlockA = 56 << 10
 	// gemmInPlaceRows is the number of rows of C up to which copying a row-major B
 	// into panels costs more than reading it in place.
 	gemmInPlaceRows = 12
@@ -91,7 +91,7 @@ func Sgemm(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, 
 // block multiplies m rows of A, kc steps long, with nc columns of B.
 func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bool, b []float32, ldb int, c []float32, ldc int, add bool) {
 	inPlace := !transB && (m <= gemmInPlaceRows || ldb <= gemmInPlaceStride)
-	rows := gemmBlockA / kc / 6 * 6
+	rows := blockRows(m, kc)
 	for i := 0; i < m; i += rows {
 		mc := min(rows, m-i)
 		strips, rowsA, strideA := buf.gather(mc, nc, kc, a[i*ars:], ars, aks)
@@ -114,6 +114,17 @@ func (buf *gemmBuffer) block(m, nc, kc int, a []float32, ars, aks int, transB bo
 			buf.partial(mc, columns, kc, strips, rowsA, strideA, aks, panel, bks, c[i*ldc+j:], ldc, add)
 		}
 	}
+}
+
+// blockRows is the number of rows of A, of m, that are multiplied at a time: whole
+// strips, and about as many each time.
+func blockRows(m, kc int) int {
+	most := gemmBlockA / kc / 6 * 6
+	if m <= most {
+		return max(m, 1)
+	}
+	count := (m + most - 1) / most
+	return ((m+count-1)/count + 5) / 6 * 6
 }
 
 // gather brings m rows of A, kc steps long, together in the buffer where n columns
