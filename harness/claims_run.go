@@ -85,6 +85,9 @@ type claimsModel struct {
 	set       *promptSet
 	reference [][][]float32 // logits at the right answers, [question][token]
 	data      Key
+
+	mu     sync.Mutex
+	edited map[Key]*promptSet // the questions as edited forms of the model read them
 }
 
 func (s *Session) claimModel(run *ClaimsRun, name string, o ClaimsOptions) error {
@@ -199,7 +202,7 @@ func (c *claimsModel) unquantized() (*ClaimCell, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, logits, err := c.ask(c.m, runner, nil)
+	s, logits, err := c.ask(c.m, c.set, runner, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +247,11 @@ func (c *claimsModel) cell(cell *ClaimCell) error {
 		if err != nil {
 			return nil, err
 		}
-		s, _, err := c.ask(m, runner, act)
+		set, err := c.asked(quantized.on.in(m.s))
+		if err != nil {
+			return nil, err
+		}
+		s, _, err := c.ask(m, set, runner, act)
 		return s, err
 	})
 	if err != nil {
@@ -269,13 +276,34 @@ func (c *claimsModel) quantization(cell *ClaimCell) (q Quantization, err error) 
 	return q, q.setOutliers(cell.Outliers)
 }
 
+// asked are the questions as a model reads them: its embeddings may be rotated.
+func (c *claimsModel) asked(on *Model) (*promptSet, error) {
+	if on.key == c.m.key {
+		return c.set, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if set, ok := c.edited[on.key]; ok {
+		return set, nil
+	}
+	set, err := on.questionSet(c.spec.Prompts, c.data)
+	if err != nil {
+		return nil, err
+	}
+	if c.edited == nil {
+		c.edited = map[Key]*promptSet{}
+	}
+	c.edited[on.key] = set
+	return set, nil
+}
+
 // ask scores all questions; the second result are the logits at the right answers.
-func (c *claimsModel) ask(m *Model, runner *models.Runner, act *models.ActQuant) (*scores, [][][]float32, error) {
-	n := len(c.set.seqs)
+func (c *claimsModel) ask(m *Model, set *promptSet, runner *models.Runner, act *models.ActQuant) (*scores, [][][]float32, error) {
+	n := len(set.seqs)
 	out := &scores{kl: make([]float64, n), nll: make([]float64, n), correct: make([]float64, n)}
 	answers := make([][][]float32, n)
-	err := eachBatch(m.s.ctx, len(c.set.batches), func(i int) error {
-		b := c.set.batches[i]
+	err := eachBatch(m.s.ctx, len(set.batches), func(i int) error {
+		b := set.batches[i]
 		x, err := runner.Forward(b, act)
 		if err != nil {
 			return err
@@ -290,12 +318,12 @@ func (c *claimsModel) ask(m *Model, runner *models.Runner, act *models.ActQuant)
 			if c.reference != nil {
 				reference = c.reference[at]
 			}
-			sample, right, err := c.set.questions[at].Score(rows[:scored], reference)
+			sample, right, err := set.questions[at].Score(rows[:scored], reference)
 			if err != nil {
 				return err
 			}
 			rows = rows[scored:]
-			out.kl[at], out.nll[at] = *sample.KL, sample.NLL
+			out.kl[at], out.nll[at] = single(*sample.KL), single(sample.NLL)
 			if sample.Correct {
 				out.correct[at] = 1
 			}
@@ -309,6 +337,9 @@ func (c *claimsModel) ask(m *Model, runner *models.Runner, act *models.ActQuant)
 	})
 	return out, answers, err
 }
+
+// single rounds to what the store keeps, so that fresh and stored numbers are the same.
+func single(v float64) float64 { return float64(float32(v)) }
 
 // scoresCodec keeps scores as one tensor, [3, questions].
 func scoresCodec(n int) codec[*scores] {

@@ -68,6 +68,8 @@ func fidelityProblem(m ptq.Method) string {
 		return "it does not round its candidates to nearest"
 	case m.Tokens.Means != ptq.MeansAll || m.Tokens.Control == ptq.ControlFewer:
 		return "its channel means are not over all tokens, so its candidates are others"
+	case m.Rotate != ptq.RotateNone:
+		return "it rotates the model, so its candidates are others"
 	case m.Search.Inspect != ptq.InspectBlock:
 		return fmt.Sprintf("it inspects %q", m.Search.Inspect)
 	}

@@ -188,7 +188,7 @@ func (w *truthWalk) losses(m *Model, layer int, site models.Site, candidate *mod
 			if err != nil {
 				return err
 			}
-			kl[at], nll[at] = *sample.KL, sample.NLL-w.base[at]
+			kl[at], nll[at] = single(*sample.KL), single(sample.NLL-w.base[at])
 			rows = rows[n:]
 		}
 		return nil
