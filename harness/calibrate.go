@@ -37,6 +37,7 @@ func layerKeys(m *Model, c *Samples, q Quantization) []Key {
 type calibratedLayer struct {
 	layer  *models.Layer
 	grids  []safetensors.Tensor // steps and zero points, by the weight's name
+	late   map[models.Site]ptq.SiteTokens
 	report layerReport
 }
 
@@ -75,6 +76,7 @@ func (m *Model) calibrate(c *Samples, q Quantization) (*quantizedLayers, error) 
 			return nil, err
 		}
 		w.done.append(l)
+		m.settle()
 		m.s.step(layerSteps)
 	}
 	return w.done, nil
@@ -117,7 +119,7 @@ type quantizedLayers struct {
 }
 
 // keptLayers is the size in bytes up to which quantized layers stay in memory.
-const keptLayers = 1 << 30
+const keptLayers = 1 << 28
 
 // append takes the next layer.
 func (l *quantizedLayers) append(c *calibratedLayer) {
@@ -162,7 +164,7 @@ func (w *walk) layer(m *Model, i int) (*calibratedLayer, error) {
 	}
 	reportEngine(m.s.ctx, result.Report.Events)
 	out := &calibratedLayer{
-		layer: result.Quantized.Layer, grids: gridTensors(result.Quantized),
+		layer: result.Quantized.Layer, grids: gridTensors(result.Quantized), late: result.Late,
 		report: layerReport{Report: result.Report, Factors: map[string][3]float64{}},
 	}
 	for site, s := range result.Smooth {
@@ -298,7 +300,7 @@ func spread(factors []float32) [3]float64 {
 func (m *Model) layerCodec(i int) codec[*calibratedLayer] {
 	return codec[*calibratedLayer]{
 		encode: func(l *calibratedLayer) (*Artifact, error) {
-			return NewArtifact(l.report, append(paramTensors(l.layer), l.grids...)...)
+			return NewArtifact(l.report, slices.Concat(paramTensors(l.layer), l.grids, ptq.LateTensors(l.late))...)
 		},
 		decode: func(a *Artifact) (*calibratedLayer, error) {
 			out := &calibratedLayer{}
@@ -314,7 +316,12 @@ func (m *Model) layerCodec(i int) codec[*calibratedLayer] {
 					out.grids = append(out.grids, t)
 				}
 			}
-			return out, nil
+			f, err := a.File()
+			if err != nil {
+				return nil, err
+			}
+			out.late, err = ptq.ReadLate(f)
+			return out, err
 		},
 	}
 }

@@ -161,6 +161,22 @@ func TestTraceAndTokenMap(t *testing.T) {
 	checkTokenMap(t, tokens, 2*m.NumLayers())
 }
 
+// Methods whose tokens are selected while layers are calibrated have a map too, one site at a
+// time, from the layers or from the store.
+func TestLateTokenMap(t *testing.T) {
+	_, m := tinySession(t)
+	for method, sites := range map[string]int{"rsq": 4, "vlmq": 4} {
+		c, q := mustSamples(t, m, 3, 0), mustQuantization(t, method, "w4a8")
+		for range 2 {
+			tokens, err := m.TokenMap(c, q, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkTokenMap(t, tokens, sites*m.NumLayers())
+		}
+	}
+}
+
 func checkTokenMap(t *testing.T, m *TokenMap, layers int) {
 	t.Helper()
 	vision, sum := 0, 0.0

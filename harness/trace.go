@@ -56,11 +56,7 @@ func (m *Model) TokenMap(c *Samples, q Quantization, sample int) (*TokenMap, err
 	if err != nil {
 		return nil, err
 	}
-	importance, err := m.Importance(c, q)
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := m.Tokens(c, q)
+	selected, err := m.selected(c, q)
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +66,55 @@ func (m *Model) TokenMap(c *Samples, q Quantization, sample int) (*TokenMap, err
 		Question: example.Question, Answer: example.Answers[0],
 	}
 	m.placeTokens(t, seq)
-	for i := range importance.Layers {
-		for _, site := range []models.Site{models.O, models.Down} {
-			t.addLayer(i, site, importance.Layers[i].At(site)[sample], tokens.Layers[i].At(site)[sample])
+	for i, sites := range selected {
+		for _, site := range models.Sites() {
+			if s, ok := sites[site]; ok {
+				t.addLayer(i, site, s.Importance[sample], s.Tokens[sample])
+			}
 		}
 	}
 	t.average()
 	return t, nil
+}
+
+// selected gives every layer's token-level calibration sets: at the output sites or, where
+// they are selected while layers are calibrated, at every site that reads one. Stage tokens or
+// calibrate.
+func (m *Model) selected(c *Samples, q Quantization) ([]map[models.Site]ptq.SiteTokens, error) {
+	list := make([]map[models.Site]ptq.SiteTokens, m.NumLayers())
+	if t := q.Method.Tokens; t.MeasuredLate(t.Importance) || t.MeasuredLate(weightImportance(t)) {
+		m, c, err := m.prepared(c, q)
+		if err != nil {
+			return nil, err
+		}
+		layers, err := m.calibrate(c, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			l, err := layers.at(i)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = l.late
+		}
+		return list, nil
+	}
+	importance, err := m.Importance(c, q)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := m.Tokens(c, q)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i] = map[models.Site]ptq.SiteTokens{}
+		for _, site := range []models.Site{models.O, models.Down} {
+			list[i][site] = ptq.SiteTokens{Importance: importance.Layers[i].At(site), Tokens: tokens.Layers[i].At(site)}
+		}
+	}
+	return list, nil
 }
 
 // placeTokens fills in what the tokens are and where vision tokens lie in the

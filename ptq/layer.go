@@ -18,9 +18,9 @@ type LayerResult struct {
 	// Bounds holds what weights were clipped to, by the weight's name within the
 	// block, [out, groups]; empty without a clip search.
 	Bounds map[string][]float32
-	// Tokens holds the token-level calibration set of each site, [sample], where it was
-	// selected while the layer was calibrated; else nil.
-	Tokens map[models.Site][]SampleTokens
+	// Late holds the token-level calibration set of each site where it was selected while
+	// the layer was calibrated; else nil.
+	Late   map[models.Site]SiteTokens
 	Report LayerReport
 }
 
@@ -141,7 +141,7 @@ func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 		return nil, nil, err
 	}
 	r.report.Stream = streamError(r.c.Batches, r.c.Spill, len(r.samples), next.FP, next.Exposed)
-	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Bounds: r.bounds, Tokens: r.late.selected(), Report: r.report}, next, nil
+	return &LayerResult{Quantized: r.partly, Smooth: r.smooth, Bounds: r.bounds, Late: r.late.selected(), Report: r.report}, next, nil
 }
 
 // skipped says why a site is not searched, or nothing.

@@ -126,17 +126,72 @@ func readLateTokens(f *safetensors.File, layers int) (*LateTokens, error) {
 	return l, nil
 }
 
+// SiteTokens is the token-level calibration set of one site of one layer, with what its
+// tokens were ranked by.
+type SiteTokens struct {
+	Importance [][]float32    // [sample][token]
+	Tokens     []SampleTokens // [sample]
+}
+
+// LateTensors stores what [LayerResult.Late] holds: "late.SITE.lengths" and
+// "late.SITE.importance", each sample's tokens in a row, and "late.SITE.count", ".index" and ".weight" as
+// [TokenSet.Tensors] does.
+func LateTensors(late map[models.Site]SiteTokens) []safetensors.Tensor {
+	var list []safetensors.Tensor
+	for _, site := range models.Sites() {
+		t, ok := late[site]
+		if !ok {
+			continue
+		}
+		prefix, flat := fmt.Sprintf("late.%s.", site), slices.Concat(t.Importance...)
+		list = append(list, intTensor(prefix+"lengths", lengths(t.Importance)), safetensors.FromFloat32(prefix+"importance", []int{len(flat)}, flat))
+		list = append(list, sampleTokenTensors(prefix, t.Tokens)...)
+	}
+	return list
+}
+
+// ReadLate reads what [LateTensors] stored, nil where there is nothing.
+func ReadLate(f *safetensors.File) (map[models.Site]SiteTokens, error) {
+	var late map[models.Site]SiteTokens
+	for _, site := range models.Sites() {
+		prefix := fmt.Sprintf("late.%s.", site)
+		if !f.Has(prefix + "lengths") {
+			continue
+		}
+		counts, err := readInts(f, prefix+"lengths")
+		if err != nil {
+			return nil, err
+		}
+		flat, err := readFloats(f, prefix+"importance")
+		if err != nil {
+			return nil, err
+		}
+		var t SiteTokens
+		if t.Importance, err = split(flat, counts); err != nil {
+			return nil, fmt.Errorf("ptq: importance %s: %w", prefix, err)
+		}
+		if t.Tokens, err = readSampleTokens(f, prefix); err != nil {
+			return nil, err
+		}
+		if late == nil {
+			late = map[models.Site]SiteTokens{}
+		}
+		late[site] = t
+	}
+	return late, nil
+}
+
 // lateTokens selects the tokens of a layer, site by site.
 type lateTokens struct {
 	known  *LateTokens
 	ratios []LayerRatios
 	kept   map[Needs][]TokenView // what is the same at all sites of the layer
 	fresh  *measurements         // of the layer alone, in place 0; nil until they are needed
-	done   map[models.Site][]SampleTokens
+	done   map[models.Site]SiteTokens
 }
 
 // selected gives the sets that were selected late.
-func (l *lateTokens) selected() map[models.Site][]SampleTokens {
+func (l *lateTokens) selected() map[models.Site]SiteTokens {
 	if l == nil {
 		return nil
 	}
@@ -150,7 +205,7 @@ func (r *layerRun) takeTokens(set *TokenSet) {
 		return
 	}
 	r.tokens = &LayerTokens{}
-	r.late = &lateTokens{known: set.Late, ratios: set.Ratios, kept: map[Needs][]TokenView{}, done: map[models.Site][]SampleTokens{}}
+	r.late = &lateTokens{known: set.Late, ratios: set.Ratios, kept: map[Needs][]TokenView{}, done: map[models.Site]SiteTokens{}}
 }
 
 // selectLate selects a site's tokens where that could not be done beforehand.
@@ -176,7 +231,7 @@ func (r *layerRun) selectLate(ctx context.Context, site models.Site) error {
 		return err
 	}
 	r.tokens.put(site, tokens)
-	late.done[site] = tokens
+	late.done[site] = SiteTokens{Importance: s.importance, Tokens: tokens}
 	r.report.Events = append(r.report.Events, s.events()...)
 	return nil
 }

@@ -163,7 +163,7 @@ func TestQIGWeights(t *testing.T) {
 	samples, _ := c.samples()
 	for i, res := range results {
 		for _, site := range []models.Site{models.QKV, models.GateUp, models.Down} {
-			for s, set := range res.Tokens[site] {
+			for s, set := range res.Late[site].Tokens {
 				var sum float64
 				for _, w := range set.Weight {
 					sum += float64(w)
@@ -174,7 +174,7 @@ func TestQIGWeights(t *testing.T) {
 			}
 		}
 	}
-	first := results[0].Tokens[models.QKV][0].Weight
+	first := results[0].Late[models.QKV].Tokens[0].Weight
 	if slices.Max(first) != slices.Min(first) || len(results[0].Report.Events) == 0 || results[0].Report.Events[0].Kind != "no-weight" {
 		t.Errorf("the first group weighs its tokens %v; events %v", first, results[0].Report.Events)
 	}
@@ -196,6 +196,10 @@ func TestLateTokensAreStored(t *testing.T) {
 		back, err := ReadTokenSet(reread(t, set.Tensors()), 3)
 		if err != nil || !reflect.DeepEqual(back.Late, set.Late) || (back.Ratios == nil) != (set.Ratios == nil) {
 			t.Errorf("%s: read %+v, %v", m.Name, back, err)
+		}
+		results, _ := c.calibrate(t, set)
+		if late, err := ReadLate(reread(t, LateTensors(results[1].Late))); err != nil || len(late) < 3 || !reflect.DeepEqual(late, results[1].Late) {
+			t.Errorf("%s: read %d late sites, %v", m.Name, len(late), err)
 		}
 		short := *set
 		short.Late = &LateTokens{Importance: newTokenStats(2, 6)}
@@ -305,7 +309,7 @@ func TestBlockErrorInTheFirstLayer(t *testing.T) {
 	c := tm.calibration(t, mustFind(t, "vlmq"), "w2a16g16")
 	results, _ := c.calibrate(t, c.tokens(t))
 	for _, site := range models.Sites() {
-		for s, set := range results[0].Tokens[site] {
+		for s, set := range results[0].Late[site].Tokens {
 			var sum float64
 			for _, w := range set.Weight {
 				sum += float64(w)
@@ -331,8 +335,8 @@ func TestRefresh(t *testing.T) {
 			results, _ := c.calibrate(t, c.tokens(t))
 			for i, res := range results {
 				same := true
-				for site, tokens := range res.Tokens {
-					same = same && reflect.DeepEqual(tokens, set.Layers[i].At(site))
+				for site, tokens := range res.Late {
+					same = same && reflect.DeepEqual(tokens.Tokens, set.Layers[i].At(site))
 				}
 				if want := i == 0 || expose == "none"; want && !same || i == 1 && expose == "group" && same {
 					t.Errorf("%s, %s, layer %d: fresh tokens are the old ones: %v", expose, importance, i, same)

@@ -106,16 +106,7 @@ func (t *TokenSet) Tensors() []safetensors.Tensor {
 	list := t.Late.tensors()
 	for i := range t.Layers {
 		for _, site := range outputSites {
-			var counts, index []int
-			var weight []float32
-			for _, s := range t.Layers[i].At(site) {
-				counts = append(counts, len(s.Index))
-				index = append(index, s.Index...)
-				weight = append(weight, s.Weight...)
-			}
-			prefix := fmt.Sprintf("%d.%s.", i, site)
-			list = append(list, intTensor(prefix+"count", counts), intTensor(prefix+"index", index),
-				safetensors.FromFloat32(prefix+"weight", []int{len(weight)}, weight))
+			list = append(list, sampleTokenTensors(fmt.Sprintf("%d.%s.", i, site), t.Layers[i].At(site))...)
 		}
 	}
 	if t.Ratios != nil {
@@ -170,6 +161,20 @@ func ReadTokenSet(f *safetensors.File, layers int) (*TokenSet, error) {
 		}
 	}
 	return t, nil
+}
+
+// sampleTokenTensors stores the sets of all samples: what [readSampleTokens] reads.
+func sampleTokenTensors(prefix string, sets []SampleTokens) []safetensors.Tensor {
+	var counts, index []int
+	var weight []float32
+	for _, s := range sets {
+		counts = append(counts, len(s.Index))
+		index = append(index, s.Index...)
+		weight = append(weight, s.Weight...)
+	}
+	return []safetensors.Tensor{
+		intTensor(prefix+"count", counts), intTensor(prefix+"index", index), safetensors.FromFloat32(prefix+"weight", []int{len(weight)}, weight),
+	}
 }
 
 func readSampleTokens(f *safetensors.File, prefix string) ([]SampleTokens, error) {

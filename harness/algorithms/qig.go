@@ -127,7 +127,7 @@ func (t *toy) qigRun(in *inputs, c searchCase, m ptq.Method) ([]qigGroup, []*ptq
 			if r.Skipped != "" {
 				continue
 			}
-			tokens := res.Tokens[r.Site]
+			tokens := res.Late[r.Site].Tokens
 			if set.Late == nil {
 				tokens = set.Layers[i].At(r.Site)
 			}

@@ -257,7 +257,7 @@ func (t *toy) rsqWeights(in *inputs, s rsqStrategy) ([][]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := results[0].Tokens[models.QKV]
+	tokens := results[0].Late[models.QKV].Tokens
 	if set.Late == nil {
 		tokens = set.Layers[0].At(models.QKV)
 	}
