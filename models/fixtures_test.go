@@ -266,7 +266,11 @@ func testLogits(t *testing.T, f *fixture, r *Runner, b *Batch, x []float32) {
 			rows = append(rows, int32(v))
 		}
 	}
-	logits, err := r.logitsAt(b, x, rows, len(rows))
+	head, err := r.Head()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, err := r.logitsAt(b, x, rows, len(rows), head)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,12 +32,19 @@ func (r *Runner) Generate(prompt *Sequence, limit int, aq *ActQuant) ([]int32, e
 // Continue continues a prompt greedily by at most limit tokens and hands each to
 // visit with the scores [vocab] that it was chosen by; it ends when visit returns
 // false. Every new token costs one pass over one token: keys and values of earlier
-// ones are kept.
+// ones are kept. The decoder blocks stay in memory once they are read where all of them,
+// as float32, take at most half of the memory that is available when it begins;
+// otherwise every token reads them again, one at a time. The head stays.
 func (r *Runner) Continue(prompt *Sequence, limit int, aq *ActQuant, visit func(id int32, scores []float32) bool) error {
 	if prompt.Len() == 0 || len(prompt.Scored) > 0 {
 		return fmt.Errorf("models: generation wants a prompt without answers; got %d tokens with %d scored", prompt.Len(), len(prompt.Scored))
 	}
 	batches, err := r.Embed([]*Sequence{prompt})
+	if err != nil {
+		return err
+	}
+	r = r.holding(availableMemory() / 2)
+	head, err := r.Head()
 	if err != nil {
 		return err
 	}
@@ -54,7 +61,7 @@ func (r *Runner) Continue(prompt *Sequence, limit int, aq *ActQuant, visit func(
 	}
 	row := prompt.Len() - 1
 	for k := range limit {
-		id, scores, err := r.greedy(b, x, row)
+		id, scores, err := r.greedy(b, x, row, head)
 		if err != nil {
 			return err
 		}
@@ -76,8 +83,8 @@ func (r *Runner) Continue(prompt *Sequence, limit int, aq *ActQuant, visit func(
 
 // greedy is the most likely token at a row of x, the lowest id among equals, and
 // the scores of all.
-func (r *Runner) greedy(b *Batch, x []float32, row int) (int32, []float32, error) {
-	scores, err := r.logitsAt(b, x, []int32{int32(row)}, 1)
+func (r *Runner) greedy(b *Batch, x []float32, row int, head *Head) (int32, []float32, error) {
+	scores, err := r.logitsAt(b, x, []int32{int32(row)}, 1, head)
 	if err != nil {
 		return 0, nil, err
 	}

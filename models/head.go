@@ -73,15 +73,6 @@ func (r *Runner) Head() (*Head, error) {
 	return &Head{[]*tensors.Tensor{array(norm, t.Hidden), array(head, t.Vocab, t.Hidden)}}, nil
 }
 
-// headArgs are the weights of headNode.
-func (r *Runner) headArgs() ([]*tensors.Tensor, error) {
-	h, err := r.Head()
-	if err != nil {
-		return nil, err
-	}
-	return h.args, nil
-}
-
 // Logits maps the residual stream x [B, T, C] behind the last block to the
 // scores at the batch's scored positions: one row [vocab] per entry of
 // Sequence.Scored, sequences in order.
@@ -89,7 +80,11 @@ func (r *Runner) Logits(b *Batch, x []float32) ([][]float32, error) {
 	rows, targets, weights := b.scoredRows()
 	n := len(rows)
 	rows, _, _ = padTo16(rows, targets, weights)
-	return r.logitsAt(b, x, rows, n)
+	h, err := r.Head()
+	if err != nil {
+		return nil, err
+	}
+	return r.logitsAt(b, x, rows, n, h)
 }
 
 // LogitsAt returns the scores [vocab] at the given places b·T+t of a batch, where x
@@ -101,18 +96,18 @@ func (r *Runner) LogitsAt(b *Batch, x []float32, places []int32) ([][]float32, e
 		}
 	}
 	rows, _, _ := padTo16(slices.Clone(places), make([]int32, len(places)), make([]float32, len(places)))
-	return r.logitsAt(b, x, rows, len(places))
-}
-
-// logitsAt returns the scores at the first n of the given places b·T+t.
-func (r *Runner) logitsAt(b *Batch, x []float32, rows []int32, n int) ([][]float32, error) {
-	t := &r.Model.Config.Text
-	weights, err := r.headArgs()
+	h, err := r.Head()
 	if err != nil {
 		return nil, err
 	}
+	return r.logitsAt(b, x, rows, len(places), h)
+}
+
+// logitsAt returns the scores at the first n of the given places b·T+t.
+func (r *Runner) logitsAt(b *Batch, x []float32, rows []int32, n int, head *Head) ([][]float32, error) {
+	t := &r.Model.Config.Text
 	places := tensors.FromFlatDataAndDimensions(rows, len(rows))
-	args := append([]*tensors.Tensor{array(x, b.B, b.T, t.Hidden), places}, weights...)
+	args := append([]*tensors.Tensor{array(x, b.B, b.T, t.Hidden), places}, head.args...)
 	out, err := r.call("logits", func(in []*node) []*node {
 		h := headNode{norm: normNode{gain: in[2]}, head: linearNode{w: in[3]}}
 		return []*node{h.logits(t, in[0], in[1])}
