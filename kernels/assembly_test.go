@@ -73,10 +73,10 @@ func dirtyReturns(source string) []string {
 func TestDirtyReturns(t *testing.T) {
 	for source, want := range map[string]int{
 		"TEXT ·a(SB), NOSPLIT, $0-8\n\tVADDPS Y0, Y0, Y0\n\tVZEROUPPER\n\tMOVSD X0, ret+0(FP)\n\tRET\n": 0,
-		"TEXT ·a(SB), NOSPLIT, $0-8\n\tVADDPS Y0, Y0, Y0\n\tRET\n":                                        1,
-		"TEXT ·a(SB), NOSPLIT, $0-8\n\tVZEROUPPER\n\tVADDPS Y0, Y0, Y0\n\tRET\n":                          1,
-		"#define END \\\n\tVADDPS Y0, Y0, Y0 \\\n\tRET\n":                                                 1,
-		"#define END \\\n\tVZEROUPPER \\\n\tRET\n":                                                        0,
+		"TEXT ·a(SB), NOSPLIT, $0-8\n\tVADDPS Y0, Y0, Y0\n\tRET\n":                                      1,
+		"TEXT ·a(SB), NOSPLIT, $0-8\n\tVZEROUPPER\n\tVADDPS Y0, Y0, Y0\n\tRET\n":                        1,
+		"#define END \\\n\tVADDPS Y0, Y0, Y0 \\\n\tRET\n":                                               1,
+		"#define END \\\n\tVZEROUPPER \\\n\tRET\n":                                                      0,
 	} {
 		if got := dirtyReturns(source); len(got) != want {
 			t.Errorf("%q: %v, want %d problems", source, got, want)
