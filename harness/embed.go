@@ -20,10 +20,14 @@ type Samples struct {
 	Name string // calibration set
 	N    int
 	Seed uint64
+	// DataSHA256 is the hash of what the samples were made from: the packs and generators, or
+	// the samples' own texts, pictures or tokens.
+	DataSHA256 string
 
-	m    *Model
-	key  Key // of the embeddings
-	seqs func() ([]*models.Sequence, error)
+	m        *Model
+	key      Key // of the embeddings
+	examples func() ([]datasets.Example, error)
+	seqs     func() ([]*models.Sequence, error)
 }
 
 // sampleKey is what the calibration samples are, whatever the model.
@@ -47,12 +51,18 @@ func (m *Model) Calibration(name string, n int, seed uint64) (*Samples, error) {
 
 // samples shares what was tokenized already.
 func (m *Model) samples(name string, n int, seed uint64, data Key) *Samples {
-	c := &Samples{Name: name, N: n, Seed: seed, m: m}
+	c := &Samples{Name: name, N: n, Seed: seed, DataSHA256: string(data), m: m}
 	c.key = NewKey(embedStage, sampleKey{name, n, seed}, m.key, data)
+	c.examples = c.generate
+	return m.share(c, c.build)
+}
+
+// share keeps sequences of samples for all who ask for the same ones.
+func (m *Model) share(c *Samples, build func() ([]*models.Sequence, error)) *Samples {
 	m.lazy.mu.Lock()
 	defer m.lazy.mu.Unlock()
 	if _, ok := m.lazy.sequences[c.key]; !ok {
-		m.lazy.sequences[c.key] = sync.OnceValues(c.build)
+		m.lazy.sequences[c.key] = sync.OnceValues(build)
 	}
 	c.seqs = m.lazy.sequences[c.key]
 	return c
@@ -67,7 +77,10 @@ func (c *Samples) String() string {
 func (c *Samples) Key() Key { return c.key }
 
 // Examples returns the samples before they are tokenized.
-func (c *Samples) Examples() ([]datasets.Example, error) {
+func (c *Samples) Examples() ([]datasets.Example, error) { return c.examples() }
+
+// generate makes examples of a calibration set.
+func (c *Samples) generate() ([]datasets.Example, error) {
 	out := make([]datasets.Example, 0, c.N)
 	for e, err := range datasets.Calibration(c.Name, c.Seed, c.N) {
 		if err != nil {

@@ -28,11 +28,14 @@ type Manifest struct {
 	Seed          uint64            `json:"seed"`
 	AvgBits       float64           `json:"avg_bits"`
 	Activations   ActivationInfo    `json:"activations"`
+	Outliers      ptq.Outliers      `json:"outliers,omitzero"` // injected before
+	Rotation      *RotationInfo     `json:"rotation,omitempty"`
+	Layers        []ManifestLayer   `json:"layers"`
 	Grids         string            `json:"grids"` // file with "NAME.step" and "NAME.zero" [out, groups] of every quantized weight
 
 	SourceSHA256  string  `json:"source_sha256"`  // weights of the unquantized model
 	WeightsSHA256 string  `json:"weights_sha256"` // weights in this folder
-	DataSHA256    string  `json:"data_sha256"`
+	DataSHA256    string  `json:"data_sha256"`    // what the calibration samples were made from
 	Events        []Event `json:"events"`
 }
 
@@ -52,7 +55,7 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 	if err != nil {
 		return nil, err
 	}
-	data, err := dataHash()
+	layers, err := q.manifestLayers()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +63,8 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 		Model: m.Name, Format: q.Format, GroupFallback: q.Fallback, Method: q.Method,
 		Calibration: Calibration{Name: c.Name, Samples: c.N}, Seed: c.Seed, AvgBits: q.AvgBits,
 		Activations: ActivationInfo{Bits: q.Format.Activation, Symmetric: true, PerToken: true}, Grids: GridsFile,
-		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: data, Events: m.s.Events(),
+		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: c.DataSHA256, Events: m.s.Events(),
+		Outliers: q.Outliers, Rotation: m.rotationInfo(q, c.Seed), Layers: layers,
 	}
 	return manifest, writeFolder(dir, func(tmp string) error {
 		if err := q.on.WithSource(q.Layer).Save(tmp, "F32"); err != nil {

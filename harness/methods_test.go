@@ -29,9 +29,11 @@ func TestEveryMethodReadsBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := filepath.Join(t.TempDir(), method.Name)
-		if _, err := m.WriteQuantized(dir, c, q); err != nil {
+		manifest, err := m.WriteQuantized(dir, c, q)
+		if err != nil {
 			t.Fatal(err)
 		}
+		checkManifest(t, m, manifest, q)
 		back, err := s.Model(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -118,5 +120,38 @@ func TestRSQWithoutWeightsIsQuaRot(t *testing.T) {
 	}
 	if got.WeightsSHA256 != want.WeightsSHA256 {
 		t.Errorf("hash %s, QuaRot's %s", got.WeightsSHA256, want.WeightsSHA256)
+	}
+}
+
+// checkManifest expects everything that says what a folder holds.
+func checkManifest(t *testing.T, m *Model, x *Manifest, q *Quantized) {
+	t.Helper()
+	name := q.String()
+	if x.Model != m.Name || x.Format != q.Format || x.Method.Name != q.Method.Name || x.Calibration != (Calibration{"default", 2}) || x.Seed != 0 ||
+		x.AvgBits != q.AvgBits || x.AvgBits < float64(q.Format.Bits) || x.SourceSHA256 != m.WeightsSHA256 || x.WeightsSHA256 != q.WeightsSHA256 || len(x.DataSHA256) != 64 ||
+		x.Activations.Bits != q.Format.Activation {
+		t.Errorf("%s: manifest %+v", name, x)
+	}
+	if (x.Rotation != nil) != (q.Method.Rotate != ptq.RotateNone) || x.Rotation != nil && !(x.Rotation.Online.Down && x.Rotation.Online.Heads && x.Rotation.UntiedHead == m.Config.Text.TiedHead) {
+		t.Errorf("%s: rotation %+v", name, x.Rotation)
+	}
+	if len(x.Layers) != m.NumLayers() {
+		t.Fatalf("%s: %d layers", name, len(x.Layers))
+	}
+	for i, l := range x.Layers {
+		if !q.Method.NeedsSamples() {
+			if l.Weights == nil || *l.Weights < 1e-3 || *l.Weights > 1 {
+				t.Errorf("%s, layer %d: weight error %v", name, i, l.Weights)
+			}
+			continue
+		}
+		if len(l.Sites) != 4 || l.Local == nil || l.Local.All <= 0 || l.Exposed.All <= 0 {
+			t.Errorf("%s, layer %d: %+v", name, i, l)
+		}
+		for _, s := range l.Sites {
+			if searched := q.Method.Search.Kind != ptq.SearchNone; !searched && s.Skipped == "" || s.Alpha < 0 || s.Alpha > 1 {
+				t.Errorf("%s, layer %d: %+v", name, i, s)
+			}
+		}
 	}
 }

@@ -135,7 +135,7 @@ func recordTable(records []harness.Record) *display.Table {
 	t := &display.Table{Columns: []string{"model", "format", "method", "seed", "bits", "n", "accuracy", "Δ accuracy", "95% interval", "KL", "NLL", "status"}}
 	for _, r := range records {
 		if r.Status == harness.StatusFailed {
-			t.Add(r.Model, r.Format, r.Method, r.Seed, "", "", "", "", "", "", "", "failed: "+shorten(r.Error(), 60))
+			t.Add(r.Model, r.Setting(), r.Method, r.Seed, "", "", "", "", "", "", "", "failed: "+shorten(r.Error(), 60))
 			continue
 		}
 		delta, interval := "", ""
@@ -143,7 +143,7 @@ func recordTable(records []harness.Record) *display.Table {
 			delta = fmt.Sprintf("%+.3f", r.Delta.Accuracy)
 			interval = fmt.Sprintf("%+.3f to %+.3f", r.Delta.Low, r.Delta.High)
 		}
-		t.Add(r.Model, r.Format, r.Method, r.Seed, fmt.Sprintf("%.2f", r.AvgBits), r.N, fmt.Sprintf("%.3f", r.Metrics.Accuracy),
+		t.Add(r.Model, r.Setting(), r.Method, r.Seed, fmt.Sprintf("%.2f", r.AvgBits), r.N, fmt.Sprintf("%.3f", r.Metrics.Accuracy),
 			delta, interval, fmt.Sprintf("%.4f", r.Metrics.KL), fmt.Sprintf("%.4f", r.Metrics.NLL), string(r.Status))
 	}
 	return t

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
@@ -31,8 +29,8 @@ func (q *quantize) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&q.method, "method", "", "`method`; tlq methods lists them")
 	fs.StringVar(&q.format, "format", "", "`format`, such as w4a8 or w3a16g16")
 	fs.Var(list{values: &q.set}, "set", "`KEY=VALUE` changes a setting of the method, such as tokens.keep=0.5; may be repeated")
-	fs.StringVar(&q.calib, "calib", "default", "calibration `set`")
-	fs.IntVar(&q.samples, "samples", harness.DefaultSpec().Calibration.Samples, "calibration samples, `N`")
+	fs.StringVar(&q.calib, "calib", "default", "calibration `set` or the user's own: a folder with qa.jsonl, a .json file of conversations, or FILE.safetensors[:TENSOR] of tokens")
+	fs.IntVar(&q.samples, "samples", 0, fmt.Sprintf("calibration samples, `N`; 0: %d, or all of a file that holds fewer", harness.DefaultSamples))
 	fs.Uint64Var(&q.seed, "seed", 0, "`seed` of the calibration samples")
 	fs.IntVar(&q.workers, "workers", 0, "calibration workers, `N`, which make calls of the model side by side; 0: as many as processors and memory allow")
 	fs.StringVar(&q.fallback, "group-fallback", "", "`halve`: halve a group size that does not divide an input width, instead of refusing")
@@ -77,9 +75,6 @@ func (q *quantize) quantization() (harness.Quantization, error) {
 }
 
 func (q *quantize) Run(ctx context.Context, c *console) error {
-	if _, err := os.Stat(q.calib); err == nil || strings.ContainsAny(q.calib, `/\:`) {
-		return fmt.Errorf("calibration data from files (%s): %w", q.calib, errNotBuilt)
-	}
 	what, err := q.quantization()
 	if err != nil {
 		return err
@@ -93,7 +88,7 @@ func (q *quantize) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	m = m.WithWorkers(q.workers)
-	samples, err := m.Calibration(q.calib, q.samples, q.seed)
+	samples, err := m.CalibrationFrom(q.calib, q.samples, q.seed)
 	if err != nil {
 		return err
 	}
