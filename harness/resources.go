@@ -125,6 +125,13 @@ func (m *Model) layerBytes() int64 {
 	return 4 * n / int64(max(1, m.NumLayers()))
 }
 
+// settle collects garbage between two layers where these are large.
+func (m *Model) settle() {
+	if m.layerBytes() > smallLayer {
+		runtime.GC()
+	}
+}
+
 // garbage counts the users of the lowered garbage limit: it is the process's.
 var garbage struct {
 	sync.Mutex

@@ -47,6 +47,7 @@ func (m *measurements) walk(ctx context.Context, w *walk) error {
 	path := make([][]float32, len(w.chunk)) // nil where it is the fp path
 	var rounded *models.Layer
 	layer := func(i int) (*models.Layer, error) {
+		rounded = nil // the last one need not outlive its turn
 		l, err := c.Model.Layer(i)
 		if err != nil {
 			return nil, err
@@ -84,6 +85,7 @@ func (m *measurements) walk(ctx context.Context, w *walk) error {
 		return y, err
 	})
 	c.Spill.Free(path...)
+	rounded = nil
 	if err != nil || m.product == nil {
 		return err
 	}
