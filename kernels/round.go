@@ -57,8 +57,13 @@ func RoundSymmetric(dst, step, w []float32, rows, cols, group, bits int) {
 
 func roundSymmetricGroup(dst, w []float32, bits int) float32 {
 	high := float32(int(1)<<(bits-1) - 1)
-	low := -high - 1
 	s := max(absMax(w), MinRange) / high
+	roundSymmetricTo(dst, w, s, -high-1, high)
+	return s
+}
+
+// roundSymmetricGo writes s·clamp(roundEven(w/s), low, high) with the sign of w.
+func roundSymmetricGo(dst, w []float32, s, low, high float32) {
 	dst = dst[:len(w)]
 	for i, v := range w {
 		q := v / s
@@ -72,12 +77,11 @@ func roundSymmetricGroup(dst, w []float32, bits int) float32 {
 		// roundMagic turns −0.3 into +0 where IEEE rounding gives −0.
 		dst[i] = math.Float32frombits(math.Float32bits(q) | math.Float32bits(v)&signBit)
 	}
-	return s
 }
 
-// absMax returns the largest magnitude in w, NaN if there is one. The bits of
+// absMaxGo returns the largest magnitude in w, NaN if there is one. The bits of
 // non-negative floats are ordered as the floats are, NaN last.
-func absMax(w []float32) float32 {
+func absMaxGo(w []float32) float32 {
 	var m uint32
 	for _, v := range w {
 		m = max(m, math.Float32bits(v)&^signBit)
@@ -126,6 +130,12 @@ func roundAsymmetricGroup(dst, w []float32, bits int) (s, z float32) {
 	low, top := minMax(w)
 	s = max(top-low, MinRange) / high
 	z = min(max(-roundEven(low/s), 0), high)
+	roundAsymmetricTo(dst, w, s, z, high)
+	return s, z
+}
+
+// roundAsymmetricGo writes s·(clamp(roundEven(w/s) + z, 0, high) − z).
+func roundAsymmetricGo(dst, w []float32, s, z, high float32) {
 	dst = dst[:len(w)]
 	for i, v := range w {
 		q := roundEven(v/s) + z
@@ -136,7 +146,6 @@ func roundAsymmetricGroup(dst, w []float32, bits int) (s, z float32) {
 		}
 		dst[i] = (q - z) * s
 	}
-	return s, z
 }
 
 // roundEven rounds half to even; magnitudes beyond roundLimit, which no code
@@ -150,8 +159,9 @@ func roundEven(x float32) float32 {
 	return (x + roundMagic) - roundMagic
 }
 
-func minMax(w []float32) (low, top float32) {
-	low, top = w[0], w[0]
+// minMaxGo is the least and the largest of low, top and the values of w. NaN in w is
+// passed over.
+func minMaxGo(w []float32, low, top float32) (float32, float32) {
 	for _, v := range w {
 		if v < low {
 			low = v
@@ -187,10 +197,7 @@ func ScaleColumns(dst, w, s []float32, rows, cols int) {
 	}
 	forRows(rows, cols, func(from, to int) {
 		for r := from; r < to; r++ {
-			d, v := dst[r*cols:(r+1)*cols], w[r*cols:(r+1)*cols]
-			for c := range d {
-				d[c] = v[c] * s[c]
-			}
+			Mul(dst[r*cols:(r+1)*cols], w[r*cols:(r+1)*cols], s)
 		}
 	})
 }

@@ -75,12 +75,14 @@ func equalBits(t *testing.T, name string, got, want []float32) {
 }
 
 // The fast quantizers give the bits of the formulas, signs of zeros included.
-func TestRoundEqualsFormula(t *testing.T) {
+func TestRoundEqualsFormula(t *testing.T) { eachPath(t, testRoundEqualsFormula) }
+
+func testRoundEqualsFormula(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	w := slices.Concat(hardRows()...)
 	w = append(w, matrix(rng, 8*2048-len(w))...)
 	for _, bits := range []int{2, 3, 4, 6, 8, 16} {
-		for _, group := range []int{1, 4, 8, 64} {
+		for _, group := range []int{1, 4, 8, 16, 32, 64} {
 			name := fmt.Sprintf("b%d g%d", bits, group)
 			var want, wantAsym, steps, stepsAsym, zeros []float32
 			for at := 0; at < len(w); at += group {
@@ -106,6 +108,46 @@ func TestRoundEqualsFormula(t *testing.T) {
 	}
 }
 
+// FuzzRound compares the assembly with plain Go, bit for bit, on any groups: what is
+// around a destination stays.
+func FuzzRound(f *testing.F) {
+	f.Add(uint64(1), uint8(16), uint8(4), uint8(0))
+	f.Add(uint64(2), uint8(9), uint8(3), uint8(200))
+	f.Fuzz(func(t *testing.T, seed uint64, group, bits, strange uint8) {
+		if !useAVX2 {
+			t.Skip("there is no assembly here")
+		}
+		defer func() { useAVX2 = true }()
+		rng := rand.New(rand.NewPCG(seed, 1))
+		g, b, rows := 1+int(group), 2+int(bits)%15, 3
+		w := matrix(rng, rows*g)
+		for i := range w {
+			if uint8(rng.IntN(256)) < strange {
+				w[i] = []float32{0, float32(math.Copysign(0, -1)), 1e38, -1e38, 1e-44, 0.5, -0.5, w[0]}[rng.IntN(8)]
+			}
+		}
+		var got, want [2][]float32
+		for path, out := range [][]([]float32){got[:], want[:]} {
+			useAVX2 = path == 0
+			for k := range out {
+				out[k] = slices.Repeat([]float32{guard}, len(w)+3*rows+2)
+				d, step, zero := out[k][1:1+len(w)], out[k][2+len(w):][:rows], out[k][2+len(w)+rows:][:rows]
+				if k == 0 {
+					RoundSymmetric(d, step, w, rows, g, g, b)
+				} else {
+					RoundAsymmetric(d, step, zero, w, rows, g, g, b)
+				}
+			}
+		}
+		for k := range got {
+			equalBits(t, fmt.Sprint(k), got[k], want[k])
+			if got[k][0] != guard || got[k][1+len(w)] != guard {
+				t.Fatal("wrote beside the destination")
+			}
+		}
+	})
+}
+
 // In range, rounding moves a value by at most half a step, whatever the threads.
 func TestRoundErrorBound(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -129,6 +171,21 @@ func TestRoundErrorBound(t *testing.T) {
 }
 
 func TestRoundNaN(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		nan := float32(math.NaN())
+		w := make([]float32, 48)
+		for i := range w {
+			w[i] = float32(i)
+		}
+		w[21] = nan
+		dst := make([]float32, 48)
+		RoundSymmetric(dst, nil, w, 1, 48, 16, 4)
+		for i, v := range dst {
+			if (i/16 == 1) != (v != v) {
+				t.Errorf("element %d is %v: a NaN spoils its own group and no other", i, v)
+			}
+		}
+	})
 	w := []float32{1, float32(math.NaN()), 2, 3, 4, 5, 6, 7}
 	dst := make([]float32, 8)
 	RoundSymmetric(dst, nil, w, 1, 8, 4, 4)
@@ -181,6 +238,15 @@ func BenchmarkRound(b *testing.B) {
 		})
 	}
 	bench("symmetric", func() { RoundSymmetric(dst, nil, w, n, n, n, 4) })
+	plain := func(f func()) func() {
+		return func() {
+			defer func(fast bool) { useAVX2 = fast }(useAVX2)
+			useAVX2 = false
+			f()
+		}
+	}
+	bench("symmetric-go", plain(func() { RoundSymmetric(dst, nil, w, n, n, n, 4) }))
+	bench("asymmetric-g64-go", plain(func() { RoundAsymmetric(dst, nil, nil, w, n, n, 64, 4) }))
 	bench("symmetric-naive", func() {
 		for at := 0; at < len(w); at += n {
 			naiveSymmetric(w[at:at+n], 4)
