@@ -188,6 +188,9 @@ func times(x float64) string {
 	if x > 1000 {
 		return "> 1,000"
 	}
+	if x >= 10 {
+		return grouped(int(math.Ceil(x)))
+	}
 	return strings.TrimSuffix(fixed(math.Ceil(x*10)/10, 1), ".0")
 }
 
@@ -338,6 +341,43 @@ func claimsMethod(r *harness.ClaimsRun) string {
 		count(len(r.Spec.Seeds), "calibration seed"), count(r.Spec.Calibration.Samples, "sample"))
 }
 
+// claimsCommand runs the same experiment again: what differs from the built-in one of its
+// name stands in options.
 func claimsCommand(r *harness.ClaimsRun) string {
-	return fmt.Sprintf("./tlq claims %s --limit %d --seeds %d --samples %d", r.Spec.Name, r.Spec.Prompts.N, len(r.Spec.Seeds), r.Spec.Calibration.Samples)
+	s := &r.Spec
+	command := fmt.Sprintf("./tlq claims %s --limit %d --seeds %d --samples %d", s.Name, s.Prompts.N, len(s.Seeds), s.Calibration.Samples)
+	builtin, err := harness.LoadClaims(s.Name)
+	if err != nil {
+		return command
+	}
+	if !slices.Equal(builtin.Models, s.Models) {
+		command += " --models " + strings.Join(s.Models, ",")
+	}
+	if s.Prompts.Split != builtin.Prompts.Split {
+		command += " --split " + s.Prompts.Split
+	}
+	if !slices.Equal(builtin.Settings, s.Settings) {
+		var formats, kinds []string
+		for _, st := range s.Settings {
+			kind := st.Outliers
+			if kind == "" {
+				kind = "none"
+			}
+			if !slices.Contains(formats, st.Format) {
+				formats = append(formats, st.Format)
+			}
+			if !slices.Contains(kinds, kind) {
+				kinds = append(kinds, kind)
+			}
+		}
+		command += " --formats " + strings.Join(formats, ",") + " --outliers " + strings.Join(kinds, ",")
+	}
+	if len(builtin.Methods) != len(s.Methods) {
+		var names []string
+		for _, m := range s.Methods {
+			names = append(names, m.ID())
+		}
+		command += " --methods " + strings.Join(names, ",")
+	}
+	return command
 }
