@@ -36,11 +36,16 @@
 //
 // # Methods and what the engine adds
 //
-// [Methods] lists RTN, SmoothQuant, AWQ, MBQ, TLQ and GPTQ as published where the
-// engine can follow them, and says where it does not. A method at a format that it
+// [Methods] lists the methods of the literature as published where the engine can follow
+// them, and says where it does not; docs/methods restates each. A method at a format that it
 // was not published for (SmoothQuant at a16, AWQ and GPTQ with rounded activations) is
 // what its settings say. Settings combine: TLQ's scales with GPTQ's rounding is
 // tlq with rounding.kind=gptq, and needs no code.
+//
+// Importances that depend on the layers calibrated before (QIG's integrated gradients,
+// RSQ's scores, VLMQ's block errors, and everything under Tokens.Refresh) have no stage of
+// their own: SelectTokens then only prepares a set, and each site's tokens are selected in
+// front of its search and its rounding ([LateTokens]).
 //
 // GPTQ's Hessian is Σ a_t·x_t·xᵀ_t over the inputs of a group on the method's path,
 // before they are rounded, with the weights of the token-level calibration set.

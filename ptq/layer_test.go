@@ -256,6 +256,7 @@ func TestBatchingChangesNothing(t *testing.T) {
 		checkBatching(t, mustFind(t, name))
 	}
 	checkBatching(t, with(t, mustFind(t, "tlq"), "tokens.importance=attention", "tokens.control=random", "search.inspect=linear", "search.points=3"))
+	checkBatching(t, with(t, mustFind(t, "tlq"), "tokens.refresh=true", "tokens.rest=mass", "search.points=3"))
 	for _, strategy := range []string{"attention", "norm", "steady", "distance", "rarity"} {
 		checkBatching(t, with(t, mustFind(t, "rsq"), "rotate=none", "tokens.importance="+strategy))
 	}
