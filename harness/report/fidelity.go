@@ -95,7 +95,7 @@ func FidelityFigure(f *harness.Fidelity) (*display.Figure, error) {
 func FidelityChoices(f *harness.Fidelity) (*display.Figure, error) {
 	x := &forest{
 		axis: "KL of the picks, % of that of α = 0", ticks: steps{most: 6, unit: "%"},
-		marks: []forestMark{{100 * f.Possible.Mean, "best candidates", blue}, {100, "no scaling", faint}},
+		marks: []forestMark{{100 * f.Possible.Mean, "best", blue}, {100, "no scaling", faint}},
 	}
 	for i := range f.Methods {
 		m := &f.Methods[i]
