@@ -186,6 +186,9 @@ var rsqImportance = map[string]string{
 	"attncon": "attention", "actnorm": "norm", "actdiff": "steady", "tokensim": "distance", "tokenfreq": "rarity", "firstn": "parts", "firstlastn": "parts",
 }
 
+// rsqParts are the parts that the reference's files choose: the first of eight.
+var rsqParts = map[string]string{"firstn": "0_8", "firstlastn": "0_7_8"}
+
 // tokens are the engine's settings of a strategy. The reference's files leave
 // attention and the like between 1 and 3, the first parts without a map.
 func (s rsqStrategy) tokens(t ptq.Tokens) (ptq.Tokens, error) {
@@ -198,8 +201,8 @@ func (s rsqStrategy) tokens(t ptq.Tokens) (ptq.Tokens, error) {
 	if importance == "parts" {
 		t.Map = ptq.Map{High: 1}
 		parts := s.Args.MethodType
-		if parts == "" { // the default, which the id repeats
-			_, parts, _ = strings.Cut(s.ID, "_")
+		if parts == "" {
+			parts = rsqParts[s.YAML]
 		}
 		list, err := underscored(parts)
 		if err != nil || len(list) < 2 {
