@@ -14,7 +14,7 @@ import (
 // Operations that run together give the same bytes as each by itself.
 func TestFusingChangesNothing(t *testing.T) {
 	b := open(t, "tlq")
-	for seed := range uint64(400) {
+	for seed := range uint64(200) {
 		got, _, trail := run(t, b, seed, dtypes.Float32)
 		var want [][]float64
 		backend.WithoutFusing(func() { want, _, _ = run(t, b, seed, dtypes.Float32) })
