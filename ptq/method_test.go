@@ -170,7 +170,7 @@ func TestValidateKinds(t *testing.T) {
 // Every value that is known but not built says so.
 func TestNotBuilt(t *testing.T) {
 	for _, s := range []string{
-		"rotate=hadamard", "after=norm-tweaking",
+		"after=norm-tweaking",
 	} {
 		m := with(t, mustFind(t, "tlq"), strings.Fields(s)...)
 		if err := m.Validate(); err != nil {
