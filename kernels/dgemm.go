@@ -3,7 +3,6 @@ package kernels
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 )
 
 const (
@@ -155,26 +154,4 @@ func dgemmTask(m, n, tasks int) (rows, columns int) {
 		}
 	}
 	return rows, columns
-}
-
-// split runs f for 0 … n−1, each once, on up to GOMAXPROCS threads, which take the
-// next number when they are free.
-func split(n int, f func(i int)) {
-	threads := min(runtime.GOMAXPROCS(0), n)
-	if threads <= 1 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range threads {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
-	}
-	group.Wait()
 }
