@@ -9,6 +9,22 @@ func WithoutFusing(f func()) {
 	f()
 }
 
+// WithoutRecognising compiles in f without joining the parts of activations.
+func WithoutRecognising(f func()) {
+	recognising = false
+	defer func() { recognising = true }()
+	f()
+}
+
+// Operations is the number of operations that an executable computes.
+func Operations(e compute.Executable) int {
+	count := 0
+	for _, s := range e.(*executable).steps {
+		count += len(s.members())
+	}
+	return count
+}
+
 // Strips is the number of operations in each strip of an executable.
 func Strips(e compute.Executable) []int {
 	var list []int

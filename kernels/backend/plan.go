@@ -47,6 +47,7 @@ type slot struct {
 // newExecutable drops what no output needs, finds strips and assigns memory.
 func newExecutable(b *builder) (*executable, error) {
 	e := &executable{builder: b}
+	b.main.recognise()
 	at := e.collect(b.main)
 	for _, o := range b.main.outputs {
 		e.outputs = append(e.outputs, at[o])
