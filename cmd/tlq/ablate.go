@@ -5,8 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/harness/report"
@@ -78,6 +80,9 @@ func (a *ablate) load(s *harness.Session) (harness.Spec, error) {
 }
 
 func (a *ablate) Run(ctx context.Context, c *console) error {
+	if slices.Contains(harness.ClaimSpecs(), a.spec) {
+		return a.claims(ctx, c)
+	}
 	s, err := harness.Open()
 	if err != nil {
 		return err
@@ -110,6 +115,24 @@ func (a *ablate) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	return errors.Join(err, a.report(c, dir, records))
+}
+
+// claims runs an experiment that decides claims: see the command of that name.
+func (a *ablate) claims(ctx context.Context, c *console) error {
+	if a.plan {
+		return fmt.Errorf("--plan: experiment %s decides claims, cell by cell, and has no plan; tlq claims %s --help shows what can be set", a.spec, a.spec)
+	}
+	run := &claims{spec: a.spec, split: string(datasets.Test), limit: a.limit, workers: a.workers, out: a.out, json: a.json}
+	if a.limit.set && a.limit.value == 0 {
+		run.limit.value = harness.AllQuestions
+	}
+	if a.seeds > 0 {
+		run.seeds = optionalInt{value: a.seeds, set: true}
+	}
+	if a.smoke {
+		run.shrink()
+	}
+	return run.Run(ctx, c)
 }
 
 // report writes tables and figures and prints the summary.

@@ -65,6 +65,19 @@ func (a *claims) Validate(args []string) error {
 	return nil
 }
 
+// shrink makes the experiment one of seconds, of the same shape.
+func (a *claims) shrink() {
+	for _, x := range []struct {
+		to    *optionalInt
+		value int
+	}{{&a.limit, 24}, {&a.seeds, 2}, {&a.samples, 8}} {
+		if !x.to.set {
+			*x.to = optionalInt{value: x.value, set: true}
+		}
+	}
+	a.formats = []string{"w4a8"}
+}
+
 // load makes the experiment that the options ask for.
 func (a *claims) load() (harness.ClaimsSpec, error) {
 	spec, err := harness.LoadClaims(a.spec)
