@@ -33,17 +33,6 @@ type TensorInfo struct {
 	Shape []int  `json:"shape"`
 }
 
-// MemoryEstimate is what calibrating a model holds in memory at once, in
-// bytes: float32 everywhere, one layer at a time.
-type MemoryEstimate struct {
-	Samples    int   `json:"samples"`     // that the estimate is for
-	Tokens     int   `json:"tokens"`      // of one sample
-	Layer      int64 `json:"layer"`       // four copies of a layer: as it is, folded, rounded, candidate
-	Streams    int64 `json:"streams"`     // embeddings, both streams before and behind the layer, two outputs
-	MicroBatch int64 `json:"micro_batch"` // intermediate values of the block's graph
-	Total      int64 `json:"total"`
-}
-
 // Inspect describes a model; samples is the size of the calibration set that
 // memory is estimated for.
 func (m *Model) Inspect(samples int) (*Inspection, error) {
@@ -72,7 +61,7 @@ func (m *Model) Inspect(samples int) (*Inspection, error) {
 	for _, site := range out.Sites {
 		out.Quantized += site.Parameters
 	}
-	return out, out.estimate(m, samples, out.Quantized/int64(m.NumLayers()))
+	return out, out.estimate(m, samples)
 }
 
 // streamTokens is the length of token streams that memory is estimated for where a
@@ -106,29 +95,4 @@ func (m *Model) sampleTokens(samples int) (longest, vision int, err error) {
 		}
 	}
 	return longest, vision, nil
-}
-
-// estimate measures one sample and adds up what calibration keeps of all.
-func (out *Inspection) estimate(m *Model, samples int, perLayer int64) error {
-	longest, vision, err := m.sampleTokens(samples)
-	if err != nil {
-		return err
-	}
-	out.PerImage = vision
-	t := &m.Config.Text
-	const (
-		float        = 4
-		layerCopies  = 4
-		streamCopies = 7    // embeddings, 2 streams before, 2 behind, outputs of o_proj and down_proj
-		batchTokens  = 2048 // models.tokensPerBatch, or one longer sample
-	)
-	e := &out.Memory
-	e.Samples, e.Tokens = samples, longest
-	e.Layer = layerCopies * float * perLayer
-	e.Streams = streamCopies * float * int64(samples) * int64(longest) * int64(t.Hidden)
-	rows := int64(max(batchTokens, longest))
-	perRow := int64(8*t.Hidden + 3*t.Intermediate + 2*t.Heads*longest) // residuals, norms, q, k, v, o; gate, up, product; scores and their softmax
-	e.MicroBatch = float * rows * perRow
-	e.Total = e.Layer + e.Streams + e.MicroBatch
-	return nil
 }

@@ -202,3 +202,38 @@ func BenchmarkCalibrationMemory(b *testing.B) {
 		})
 	}
 }
+
+// The peak that inspect names is that of a process that calibrates, within 15%, for a
+// scale search and for a solver. The machine's page size, its threads and the time of the
+// garbage collector make up the rest.
+func TestMemoryEstimate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("calibrates a model of 32 million parameters twice")
+	}
+	dir := t.TempDir()
+	model := filepath.Join(dir, "model")
+	writeLarge(t, model, func(c *models.Config) {
+		t := &c.Text
+		t.Hidden, t.Intermediate, t.Heads, t.KVHeads, t.HeadDim, t.Layers, t.Vocab = 1024, 4096, 8, 2, 128, 2, 2048
+		t.MRopeSection = [3]int{16, 24, 24}
+	})
+	const tolerance = 0.15
+	for _, run := range []memoryRun{
+		{Method: "tlq", Format: "w4a8", Set: []string{"search.points=2"}},
+		{Method: "gptq", Format: "w4a16g128"},
+	} {
+		run.Model, run.Store, run.Samples = model, filepath.Join(dir, run.Method), 1
+		r := inProcess(t, run)
+		want := r.Estimate.Total
+		if run.Method == "gptq" {
+			want = r.Estimate.Solve
+		}
+		t.Logf("%s: peak %d bytes, %d when loaded; estimated %d: %+v", run.Method, r.Peak, r.Loaded, want, r.Estimate)
+		if r.Peak == 0 {
+			t.Skip("this system tells no peak")
+		}
+		if off := float64(want)/float64(r.Peak) - 1; off < -tolerance || off > tolerance {
+			t.Errorf("%s: the estimate is off by %+.0f%%; expected at most %.0f%%", run.Method, 100*off, 100*tolerance)
+		}
+	}
+}

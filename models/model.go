@@ -155,12 +155,32 @@ func (m *Model) tensor(name string) ([]float32, error) {
 	if err != nil {
 		return nil, fmt.Errorf("models: %s: %w", m.Dir, err)
 	}
+	values := make([]float32, t.Len())
+	return values, m.read(t, values, 0)
+}
+
+// readPart is how many values of a tensor are read at once: the pages they lie on are let
+// go of before the next.
+const readPart = 1 << 20
+
+// read fills dst with a tensor's values from, from+1, … as float32 and refuses NaN and
+// Inf.
+func (m *Model) read(t safetensors.Tensor, dst []float32, from int) error {
 	defer m.file.Rest(t.Name)
-	values, err := t.Float32s()
-	if err != nil {
-		return nil, fmt.Errorf("models: %s: %w", m.Dir, err)
+	for len(dst) > 0 {
+		part := dst[:min(readPart, len(dst))]
+		if err := t.ReadFloat32s(part, from); err != nil {
+			return fmt.Errorf("models: %s: %w", m.Dir, err)
+		}
+		if err := m.checkFinite(t.Name, part, from); err != nil {
+			return err
+		}
+		dst, from = dst[len(part):], from+len(part)
+		if len(dst) > 0 {
+			m.file.Rest(t.Name)
+		}
 	}
-	return values, m.checkFinite(t.Name, values, 0)
+	return nil
 }
 
 // checkFinite refuses NaN and Inf among the values from, from+1, … of a tensor.
@@ -184,12 +204,7 @@ func (m *Model) fill(params []Param) error {
 		if t.Len() != at.parts*len(p.Data) {
 			return fmt.Errorf("models: tensor %s has %d values; expected %d", at.name, t.Len(), at.parts*len(p.Data))
 		}
-		err = t.ReadFloat32s(p.Data, at.part*len(p.Data))
-		m.file.Rest(t.Name)
-		if err != nil {
-			return fmt.Errorf("models: %s: %w", m.Dir, err)
-		}
-		if err := m.checkFinite(t.Name, p.Data, at.part*len(p.Data)); err != nil {
+		if err := m.read(t, p.Data, at.part*len(p.Data)); err != nil {
 			return err
 		}
 	}
@@ -336,15 +351,15 @@ func (m *Model) stored() iter.Seq2[Param, error] {
 		edited := partReader{m: m}
 		for _, at := range list {
 			p := Param{Name: at.name, Shape: at.shape}
-			var err error
+			held, err := parts[at.name], error(nil)
 			if m.edit != nil || m.source != nil && strings.HasPrefix(params[at.name][0].Name, layerPrefix) {
-				parts[at.name], err = edited.read(params[at.name])
+				held, err = edited.read(params[at.name])
 			}
 			if err != nil {
 				yield(p, err)
 				return
 			}
-			switch held := parts[at.name]; len(held) {
+			switch len(held) {
 			case 0:
 				p.Data, err = m.tensor(at.name)
 			case 1:
@@ -385,7 +400,7 @@ func (m *Model) inMemory() map[string][]float32 {
 // stored. One tensor at a time is in memory, and of the checkpoint's own a part of one.
 func (m *Model) Hash() (string, error) {
 	h := sha256.New()
-	for p, err := range m.storedParts(hashPart) {
+	for p, err := range m.storedParts(readPart) {
 		if err != nil {
 			return "", err
 		}
@@ -397,9 +412,6 @@ func (m *Model) Hash() (string, error) {
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
-
-// hashPart is how many values of a tensor Hash reads at once.
-const hashPart = 1 << 20
 
 // Save writes the model as a folder in the Hugging Face layout, in shards where it
 // takes more than [safetensors.ShardBytes]. dtype is F32, F16 or BF16. One tensor at a

@@ -49,18 +49,17 @@ func (m *Model) fileParts(n int, yield func(storedPart, error) bool) {
 	buf := make([]float32, n)
 	for _, s := range specs {
 		t, err := m.file.Tensor(m.storedName(s.Name))
+		if err != nil {
+			err = fmt.Errorf("models: %s: %w", m.Dir, err)
+		}
 		for from := 0; err == nil && (from < t.Len() || from == 0); from += n {
 			part := buf[:min(n, t.Len()-from)]
-			if err = t.ReadFloat32s(part, from); err == nil {
-				err = m.checkFinite(t.Name, part, from)
-			}
-			if err == nil && !yield(storedPart{Param{s.Name, s.Shape, part}, from}, nil) {
+			if err = m.read(t, part, from); err == nil && !yield(storedPart{Param{s.Name, s.Shape, part}, from}, nil) {
 				return
 			}
 		}
-		m.file.Rest(t.Name)
 		if err != nil {
-			yield(storedPart{}, fmt.Errorf("models: %s: %w", m.Dir, err))
+			yield(storedPart{}, err)
 			return
 		}
 	}

@@ -49,6 +49,12 @@ func TestPassHoldsOneLayer(t *testing.T) {
 		if _, err := m.Hash(); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := m.WithSource(m.Layer).Hash(); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.WithSource(m.Layer).Save(t.TempDir(), "F32"); err != nil {
+			t.Fatal(err)
+		}
 	})
 	layer := 0
 	for _, p := range (maker{}).layer(&c.Text, 0).Params() {

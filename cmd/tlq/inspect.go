@@ -88,8 +88,8 @@ func (i *inspect) print(c *console, info *harness.Inspection) {
 	}
 	c.printf("parameters  %d, of which methods quantize %d; %s stored\n", info.Parameters, info.Quantized, mib(info.Bytes))
 	e := &info.Memory
-	c.printf("calibration about %s for %d samples of %d tokens: layer %s, streams %s, micro-batch %s\n",
-		mib(e.Total), e.Samples, e.Tokens, mib(e.Layer), mib(e.Streams), mib(e.MicroBatch))
+	c.printf("calibration %s at its peak for %d samples of %d tokens: layer %s, streams %s and %s in a file, micro-batches %s, program %s; %s for methods that solve\n",
+		mib(e.Total), e.Samples, e.Tokens, mib(e.Layer), mib(e.Streams), mib(e.Spilled), mib(e.MicroBatch), mib(e.Base), mib(e.Solve))
 	if q := info.Manifest; q != nil {
 		c.printf("quantized   %s %s from %s, %.3f bits per weight\n", q.Method.Name, q.Format, q.Model, q.AvgBits)
 	}
