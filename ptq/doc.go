@@ -56,6 +56,16 @@
 // magnitude of each input channel; they divide activations and multiply weight
 // columns.
 //
+// # Memory
+//
+// Layers come from the [Model] one at a time, and each is there as it is, rounded, and
+// in scaled copies of the sites at work. What is kept of all samples lies in a [Spill]:
+// both streams in front of a layer and behind it, the unquantized outputs that a search
+// compares with, the inputs of its candidates. A pass takes one micro-batch per worker and
+// lets the rest of them rest, so that the peak does not grow with the samples.
+//
+// # Order
+//
 // Sums over tokens are float64. Sums over samples are taken in sample order from
 // per-sample values, so that no grouping into batches or workers changes a bit.
 package ptq
