@@ -106,8 +106,18 @@ func TestBuildErrors(t *testing.T) {
 			_, v, err := f.RNGBitGenerator(x, shapes.Make(dtypes.Uint32, 2))
 			return v, err
 		}, []string{"RNGBitGenerator", "state"}},
-		"another graph's": {func() (compute.Value, error) { return f.Add(x, other) }, []string{"not a value of computation"}},
-		"nil":             {func() (compute.Value, error) { return f.Neg(nil) }, []string{"not a value"}},
+		"softmax axis":        {func() (compute.Value, error) { return f.FusedSoftmax(x, -1) }, []string{"FusedSoftmax", "axis -1", "[2, 3]"}},
+		"softmax of integers": {func() (compute.Value, error) { return f.FusedSoftmax(ints, 0) }, []string{"FusedSoftmax", "Int32"}},
+		"gelu of booleans":    {func() (compute.Value, error) { return f.FusedGelu(flags, true) }, []string{"FusedGelu", "Bool"}},
+		"norm of nothing":     {func() (compute.Value, error) { return f.FusedLayerNorm(x, nil, 1e-5, nil, nil) }, []string{"FusedLayerNorm", "no axes"}},
+		"norm axis":           {func() (compute.Value, error) { return f.FusedLayerNorm(x, []int{-3}, 1e-5, nil, nil) }, []string{"FusedLayerNorm", "axis -1"}},
+		"norm gain":           {func() (compute.Value, error) { return f.FusedLayerNorm(x, []int{1}, 1e-5, y, nil) }, []string{"[2, 3]", "[3, 2]"}},
+		"norm bias": {func() (compute.Value, error) {
+			return f.FusedLayerNorm(x, []int{1}, 1e-5, nil, parameter(dtypes.Float32, 1, 2, 3))
+		}, []string{"FusedLayerNorm", "beta has more axes"}},
+		"norm of integers": {func() (compute.Value, error) { return f.FusedLayerNorm(ints, []int{1}, 1e-5, nil, nil) }, []string{"FusedLayerNorm", "Int32"}},
+		"another graph's":  {func() (compute.Value, error) { return f.Add(x, other) }, []string{"not a value of computation"}},
+		"nil":              {func() (compute.Value, error) { return f.Neg(nil) }, []string{"not a value"}},
 		"huge": {func() (compute.Value, error) {
 			return f.BroadcastInDim(scalar, shapes.Make(dtypes.Float32, 1<<40, 1<<40), nil)
 		}, []string{"larger than any memory"}},
