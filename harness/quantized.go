@@ -39,13 +39,14 @@ type settings struct {
 	Rotate   ptq.Rotate        `json:"rotate"`
 	Rounding ptq.Rounding      `json:"rounding"`
 	After    ptq.After         `json:"after"`
+	Tweak    ptq.Tweak         `json:"tweak,omitzero"`
 	Format   ptq.Format        `json:"format"`
 	Fallback ptq.GroupFallback `json:"group_fallback"`
 }
 
 func (q Quantization) settings() settings {
 	m := q.Method
-	return settings{m.Tokens, m.Path, m.Search, m.Rotate, m.Rounding, m.After, q.Format, q.Fallback}
+	return settings{m.Tokens, m.Path, m.Search, m.Rotate, m.Rounding, m.After, m.Tweak, q.Format, q.Fallback}
 }
 
 // String is "w4a8 tlq", with the outliers where there are any.

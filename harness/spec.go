@@ -293,9 +293,6 @@ func (s Spec) methodNames() []string {
 func (s Spec) validateMethods() error {
 	for _, r := range s.Methods {
 		m, err := r.Method()
-		if err == nil {
-			err = m.Built()
-		}
 		if err == nil && m.Name == MethodFP {
 			err = fmt.Errorf("method name %q is taken by the unquantized model's row", MethodFP)
 		}

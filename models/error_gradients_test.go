@@ -258,3 +258,37 @@ func TestLinears(t *testing.T) {
 		t.Error("an unknown metric was taken")
 	}
 }
+
+// The gradients of the channel moments' distance against differences with respect to every
+// gain.
+func TestNormGradientsEqualDifferences(t *testing.T) {
+	r, exact, other := errorModel(t)
+	b := errorBatch(t, r.Model, 11, 5)
+	target, err := r.Block(b, b.X, exact, models.BlockOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, input, post, err := r.NormGradients(b, b.X, other, nil, target.Y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pair := range map[string][2][]float32{"input": {other.InputNorm, input}, "post": {other.PostNorm, post}} {
+		for k := range pair[0] {
+			const h = 1e-3
+			at := func(v float32) float64 {
+				was := pair[0][k]
+				pair[0][k] = was + v
+				loss, _, _, err := r.NormGradients(b, b.X, other, nil, target.Y)
+				pair[0][k] = was
+				if err != nil {
+					t.Fatal(err)
+				}
+				return float64(loss)
+			}
+			// The loss is about 1 and its float32 errors 1e-7, so that differences err by 1e-3.
+			if want := (at(h) - at(-h)) / (2 * h); math.Abs(float64(pair[1][k])-want) > 5e-3 {
+				t.Errorf("%s norm, gain %d: gradient %v, difference %v", name, k, pair[1][k], want)
+			}
+		}
+	}
+}

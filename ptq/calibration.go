@@ -24,6 +24,7 @@ type Runner interface {
 	Head() (*models.Head, error)
 	LossGradient(b *models.Batch, x []float32, h *models.Head) ([]float32, error)
 	BlockGradient(b *models.Batch, x, dy []float32, l *models.Layer) (dx, dO []float32, err error)
+	NormGradients(b *models.Batch, x []float32, l *models.Layer, aq *models.ActQuant, target []float32) (loss float32, input, post []float32, err error)
 	AttentionMass(b *models.Batch, x []float32, l *models.Layer) ([]float32, error)
 	ModuleErrorGradient(b *models.Batch, s models.Site, x []float32, l, rounded *models.Layer, aq *models.ActQuant) ([]float32, error)
 	BlockErrorGradients(b *models.Batch, x []float32, l *models.Layer, target []float32) (map[models.Site][]float32, error)
@@ -61,10 +62,10 @@ type Calibration struct {
 }
 
 // Check reports the first reason why the calibration cannot run: an invalid
-// method or format, settings not built yet (wrapping [ErrNotBuilt]), a group size
+// method or format, a group size
 // that does not fit the model, no samples.
 func (c *Calibration) Check() error {
-	if err := firstError(c.Method.Validate(c.Own...), c.Method.Built(), c.Format.Validate()); err != nil {
+	if err := firstError(c.Method.Validate(c.Own...), c.Format.Validate()); err != nil {
 		return err
 	}
 	if err := oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup); err != nil {

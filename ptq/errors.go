@@ -1,17 +1,12 @@
 package ptq
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tlqlab/tlqlab/internal/nearest"
 )
-
-// ErrNotBuilt is wrapped by the errors of settings that the package knows but
-// does not implement yet.
-var ErrNotBuilt = errors.New("known but not built yet")
 
 // Event reports something that a reader of results should know although the work
 // went on: a fallback that was asked for, a selection without information.

@@ -64,9 +64,6 @@ type SiteReport struct {
 // Candidates are measured against the unscaled layer, as in MBQ: only the group's own
 // weights and inputs are rounded, the rest of the inspected module is not.
 func (c *Calibration) CalibrateLayer(ctx context.Context, st *State, set *TokenSet) (*LayerResult, *State, error) {
-	if err := c.Method.Built(); err != nil {
-		return nil, nil, err
-	}
 	samples, err := c.samples()
 	if err != nil {
 		return nil, nil, err
@@ -135,6 +132,9 @@ func (r *layerRun) run(ctx context.Context) (*LayerResult, *State, error) {
 			return nil, nil, err
 		}
 		r.drop(site)
+	}
+	if err := r.tweakNorms(ctx); err != nil {
+		return nil, nil, err
 	}
 	next, err := r.advance(ctx)
 	if err != nil {

@@ -333,11 +333,6 @@ func TestCalibrateErrors(t *testing.T) {
 	wrong := c.Start()
 	wrong.FP[0] = wrong.FP[0][1:]
 	fails("short stream", "state of batch 0", c, wrong, set)
-	unbuilt := *c
-	unbuilt.Method.After = AfterNormTweaking
-	if _, _, err := unbuilt.CalibrateLayer(ctx, c.Start(), set); !errors.Is(err, ErrNotBuilt) {
-		t.Errorf("got %v", err)
-	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, _, err := c.CalibrateLayer(canceled, c.Start(), set); !errors.Is(err, context.Canceled) {

@@ -1,8 +1,6 @@
 package ptq
 
 import (
-	"fmt"
-
 	"github.com/tlqlab/tlqlab/kernels"
 	"github.com/tlqlab/tlqlab/models"
 )
@@ -21,6 +19,7 @@ type Method struct {
 	Rotate   Rotate   `json:"rotate"`
 	Rounding Rounding `json:"rounding"`
 	After    After    `json:"after"`
+	Tweak    Tweak    `json:"tweak,omitzero"`
 }
 
 // Tokens says which tokens enter the search objective and with which weight.
@@ -377,22 +376,10 @@ type After string
 
 // Tunings.
 const (
-	AfterNone         After = "none"
+	AfterNone After = "none"
+	// AfterNormTweaking tunes the gains of the rounded layer's norms, as Method.Tweak says.
 	AfterNormTweaking After = "norm-tweaking"
 )
-
-// Built reports whether everything that m asks for is implemented. The error
-// wraps [ErrNotBuilt] and names the setting.
-func (m Method) Built() error {
-	missing := func(field string, value any) error {
-		return fmt.Errorf("ptq: method %s: %s %q is %w", m.Name, field, value, ErrNotBuilt)
-	}
-	switch {
-	case m.After != AfterNone:
-		return missing("after", m.After)
-	}
-	return nil
-}
 
 // NeedsTokens reports whether m reads a token-level calibration set: whether
 // [Calibration.Importance] and [SelectTokens] must run before layers are
@@ -402,7 +389,7 @@ func (m Method) NeedsTokens() bool { return m.Search.Kind == SearchGrid || m.Rou
 // NeedsSamples reports whether m looks at calibration samples at all; what does
 // not is [QuantizeLayer] on every layer.
 func (m Method) NeedsSamples() bool {
-	return m.Search.Kind != SearchNone || m.Rounding.solves() || m.Rounding.Clip != ClipOff
+	return m.Search.Kind != SearchNone || m.Rounding.solves() || m.Rounding.Clip != ClipOff || m.After != AfterNone
 }
 
 // NeedsGradients reports whether m reads the result of [Calibration.Gradients].

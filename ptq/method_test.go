@@ -2,7 +2,6 @@ package ptq
 
 import (
 	"encoding/json"
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,13 +19,10 @@ func mustFind(t testing.TB, name string) Method {
 	return m
 }
 
-func TestMethodsAreValidAndBuilt(t *testing.T) {
+func TestMethodsAreValid(t *testing.T) {
 	names := map[string]bool{}
 	for _, m := range Methods() {
 		if err := m.Validate(); err != nil {
-			t.Error(err)
-		}
-		if err := m.Built(); err != nil {
 			t.Error(err)
 		}
 		if m.Title == "" || m.Paper == "" || names[m.Name] {
@@ -167,21 +163,6 @@ func TestValidateKinds(t *testing.T) {
 	}
 }
 
-// Every value that is known but not built says so.
-func TestNotBuilt(t *testing.T) {
-	for _, s := range []string{
-		"after=norm-tweaking",
-	} {
-		m := with(t, mustFind(t, "tlq"), strings.Fields(s)...)
-		if err := m.Validate(); err != nil {
-			t.Errorf("%s: %v", s, err)
-		}
-		if err := m.Built(); !errors.Is(err, ErrNotBuilt) {
-			t.Errorf("%s: got %v", s, err)
-		}
-	}
-}
-
 // Whatever parses is valid and comes back from its JSON; nothing panics.
 func FuzzParseMethod(f *testing.F) {
 	for _, m := range Methods() {
@@ -204,8 +185,8 @@ func FuzzParseMethod(f *testing.F) {
 		if back, err := ParseMethod(again); err != nil || !reflect.DeepEqual(back, m) {
 			t.Fatalf("%s became %+v, %v", again, back, err)
 		}
-		if m.Set(setting) == nil && m.Validate() == nil {
-			_ = m.Built()
+		if m.Set(setting) == nil {
+			_ = m.Validate()
 		}
 	})
 }

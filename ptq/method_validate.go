@@ -29,8 +29,7 @@ func ParseMethod(data []byte, own ...Importance) (Method, error) {
 }
 
 // Validate checks every field and lists the valid values of the first bad one.
-// own lists importances beside the built-in ones. A valid method may still ask
-// for something that is not built yet: see [Method.Built].
+// own lists importances beside the built-in ones.
 func (m Method) Validate(own ...Importance) error {
 	if m.Name == "" {
 		return errors.New("ptq: method without a name; expected a short word such as \"tlq\"")
@@ -50,6 +49,7 @@ func (m Method) validate(own []Importance) error {
 		oneOf("rotate", m.Rotate, RotateNone, RotateHadamard, RotateFolded),
 		m.Rounding.validate(),
 		oneOf("after", m.After, AfterNone, AfterNormTweaking),
+		m.Tweak.validate(m.After),
 	)
 }
 

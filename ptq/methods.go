@@ -12,7 +12,7 @@ import (
 func Methods() []Method {
 	return []Method{
 		roundToNearest(), smoothQuant(), awq(), awqClip(), mbq(), mbqDistort(), qig(), qigWeights(), tlq(),
-		gptq(), gptaq(), rsq(), vlmq(), vlmqGPTAQ(), tlqGPTQ(),
+		gptq(), gptqTweaked(), gptaq(), rsq(), vlmq(), vlmqGPTAQ(), tlqGPTQ(),
 		quaRotNearest(), quaRot(), quaRotTLQ(),
 		answersOnly(), tlqRandom(), tlqShuffled(), tlqLeast(), tlqFewer(),
 	}
@@ -179,6 +179,15 @@ func gptaq() Method {
 	m.Name, m.Title = "gptaq", "GPTAQ"
 	m.Paper = "arXiv:2504.02692, α = 0.25, with act-order and static groups"
 	m.Rounding.Kind, m.Rounding.Drift = RoundGPTAQ, 0.25
+	return m
+}
+
+// gptqTweaked tunes the norms behind GPTQ's rounding: see [Tweak].
+func gptqTweaked() Method {
+	m := gptq()
+	m.Name, m.Title = "gptq-tweaked", "Norm tweaking on GPTQ"
+	m.Paper = "arXiv:2309.02784 on calibration samples, rate 1e-5 growing sixfold with depth; published for weights alone"
+	m.After, m.Tweak = AfterNormTweaking, Tweak{Rate: 1e-5, Scale: 5, Passes: 1}
 	return m
 }
 

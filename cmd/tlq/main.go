@@ -19,7 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // Exit codes.
@@ -146,7 +145,7 @@ func exitCode(name string, err error, c *console) int {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(c.Err, "tlq: interrupted: run the same command again to continue")
 		return exitFailed
-	case errors.Is(err, errNotBuilt), errors.Is(err, ptq.ErrNotBuilt):
+	case errors.Is(err, errNotBuilt):
 		fmt.Fprintf(c.Err, "tlq %s: %s\n", name, oneLine(err))
 		return exitNotBuilt
 	}

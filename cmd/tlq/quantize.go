@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 
@@ -67,9 +66,6 @@ func (q *quantize) quantization() (harness.Quantization, error) {
 	}
 	if err := out.Method.Validate(); err != nil {
 		return out, err
-	}
-	if err := out.Method.Built(); err != nil {
-		return out, errors.Join(err, errNotBuilt)
 	}
 	return out, nil
 }
