@@ -395,7 +395,7 @@ func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
 		if err != nil {
 			return info, err
 		}
-		if info.AvgBits, err = ptq.AverageBits(m.layerShapes(), q.Format, q.Fallback); err != nil {
+		if info.AvgBits, err = m.averageBits(q); err != nil {
 			return info, err
 		}
 		defer m.boundGarbage()()

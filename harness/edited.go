@@ -19,7 +19,10 @@ const rotationStream = 3
 // or what the outliers and the rotation that q asks for make of it. Neither changes
 // its function.
 func (m *Model) prepared(c *Samples, q Quantization) (*Model, *Samples, error) {
-	on, err := m.WithOutliers(q.Outliers)
+	on, err := m.withTower(q)
+	if err == nil {
+		on, err = on.WithOutliers(q.Outliers)
+	}
 	if err == nil {
 		on, err = on.rotated(q.Method.Rotate, c.Seed)
 	}

@@ -28,7 +28,8 @@ type Manifest struct {
 	Seed          uint64            `json:"seed"`
 	AvgBits       float64           `json:"avg_bits"`
 	Activations   ActivationInfo    `json:"activations"`
-	Outliers      ptq.Outliers      `json:"outliers,omitzero"` // injected before
+	Outliers      ptq.Outliers      `json:"outliers,omitzero"`      // injected before
+	VisionTower   bool              `json:"vision_tower,omitempty"` // its blocks' linears are rounded, and their inputs where activations are
 	Rotation      *RotationInfo     `json:"rotation,omitempty"`
 	Layers        []ManifestLayer   `json:"layers"`
 	Grids         string            `json:"grids"` // file with "NAME.step" and "NAME.zero" [out, groups] of every quantized weight
@@ -64,7 +65,7 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 		Calibration: Calibration{Name: c.Name, Samples: c.N}, Seed: c.Seed, AvgBits: q.AvgBits,
 		Activations: ActivationInfo{Bits: q.Format.Activation, Symmetric: true, PerToken: true}, Grids: GridsFile,
 		SourceSHA256: m.WeightsSHA256, WeightsSHA256: q.WeightsSHA256, DataSHA256: c.DataSHA256, Events: m.s.Events(),
-		Outliers: q.Outliers, Rotation: m.rotationInfo(q, c.Seed), Layers: layers,
+		Outliers: q.Outliers, VisionTower: q.Tower, Rotation: m.rotationInfo(q, c.Seed), Layers: layers,
 	}
 	return manifest, writeFolder(dir, func(tmp string) error {
 		if err := q.on.WithSource(q.Layer).Save(tmp, "F32"); err != nil {

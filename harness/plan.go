@@ -93,7 +93,7 @@ func (p *Plan) addModel(m *Model) error {
 			if err != nil {
 				return err
 			}
-			if err := p.addCells(m, Quantization{Method: method, Format: format, Fallback: p.Spec.GroupFallback}); err != nil {
+			if err := p.addCells(m, Quantization{Method: method, Format: format, Fallback: p.Spec.GroupFallback, Tower: p.Spec.VisionTower}); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,7 @@ type Quantization struct {
 	Format   ptq.Format
 	Fallback ptq.GroupFallback
 	Outliers ptq.Outliers // injected into the model first; zero: none
+	Tower    bool         // round the vision tower's blocks too, to nearest
 }
 
 // NewQuantization looks a method and a format up by name; the error lists the

@@ -112,6 +112,7 @@ type Model struct {
 	lazy     *lazy
 	rotation *ptq.Rotation   // that made it; nil: none
 	outliers *outlierWeights // that were injected; nil: none
+	tower    bool            // the vision tower is rounded
 }
 
 // lazy is what a model makes when it is first needed.
@@ -178,6 +179,11 @@ func (s *Session) adopt(name, dir string, loaded *models.Model) (*Model, error) 
 	activations := 16
 	if manifest != nil {
 		activations = manifest.Format.Activation
+		if manifest.VisionTower {
+			config := *loaded.Config
+			config.Vision.Inputs = manifest.Format.ActQuant()
+			loaded = loaded.Edited(models.Edit{Config: &config})
+		}
 	}
 	key := NewKey(modelStage, struct {
 		Config    *models.Config  `json:"config"`
@@ -187,7 +193,9 @@ func (s *Session) adopt(name, dir string, loaded *models.Model) (*Model, error) 
 		Backend   string          `json:"backend"`
 		// Activations are the bits that a quantized model's folder asks for.
 		Activations int `json:"activations"`
-	}{loaded.Config, hex.EncodeToString(tokenizer[:]), processor, loaded.System, backend, activations}, Key(hash))
+		// VisionTower tells that they hold for the vision tower too.
+		VisionTower bool `json:"vision_tower,omitempty"`
+	}{loaded.Config, hex.EncodeToString(tokenizer[:]), processor, loaded.System, backend, activations, manifest != nil && manifest.VisionTower}, Key(hash))
 	return &Model{Name: name, Dir: dir, Model: loaded, WeightsSHA256: hash, Manifest: manifest, s: s, key: key, lazy: &lazy{
 		model: loaded, sequences: map[Key]func() ([]*models.Sequence, error){},
 	}}, nil

@@ -27,7 +27,9 @@ type Spec struct {
 	// Outliers are injected into the model before it is quantized, as ptq.ParseOutliers reads
 	// them: "none", "channel", "modality", "sink*64". A method and format is run with each; left
 	// out: none alone.
-	Outliers    []string    `json:"outliers,omitempty"`
+	Outliers []string `json:"outliers,omitempty"`
+	// VisionTower rounds the linears of the vision tower's blocks too, to nearest.
+	VisionTower bool        `json:"vision_tower,omitempty"`
 	Methods     []MethodRef `json:"methods"`     // names or inline methods
 	Tasks       []string    `json:"tasks"`       // names of tasks
 	Split       string      `json:"split"`       // "test" for reported numbers, "tuning" for choosing settings

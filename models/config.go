@@ -55,6 +55,10 @@ type VisionConfig struct {
 	Merge         int     `json:"merge"`          // patches along the side of a block that becomes one token
 	Eps           float64 `json:"eps"`
 
+	// Inputs is what the input of every linear of the tower's blocks passes through; nil:
+	// nothing. It is no part of a config.json.
+	Inputs *ActQuant `json:"-"`
+
 	// What LLaVA-OneVision has besides.
 	ImageSize int `json:"image_size,omitempty"` // side of a view, in pixels
 	// FeatureLayer counts the blocks whose output the projector reads.

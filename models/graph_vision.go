@@ -29,11 +29,11 @@ func (b visionBlockNode) apply(v *VisionConfig, x *node, place func(q, k *node) 
 	heads := func(l linearNode, x *node) *node {
 		return graph.Reshape(l.apply(x), dims[0], dims[1], v.Heads, v.HeadDim())
 	}
-	h := b.norm1.layer(x, v.Eps)
+	h := v.Inputs.apply(b.norm1.layer(x, v.Eps))
 	q, k := place(heads(b.q, h), heads(b.k, h))
-	x = graph.Add(x, b.proj.apply(groupedAttention(graph.ExpandAxes(q, 3), k, heads(b.v, h), nil)))
-	h = b.fc1.apply(b.norm2.layer(x, v.Eps))
-	return graph.Add(x, b.fc2.apply(activation(h)))
+	x = graph.Add(x, b.proj.apply(v.Inputs.apply(groupedAttention(graph.ExpandAxes(q, 3), k, heads(b.v, h), nil))))
+	h = b.fc1.apply(v.Inputs.apply(b.norm2.layer(x, v.Eps)))
+	return graph.Add(x, b.fc2.apply(v.Inputs.apply(activation(h))))
 }
 
 // quickGELU is x·sigmoid(1.702·x).

@@ -198,7 +198,7 @@ func (r *Runner) runPieces(t tower, list []piece, grid [3]int, weights []*tensor
 	}
 	geometry := t.geometry(grid)
 	args := append([]*tensors.Tensor{array(values, len(list), n, dim)}, geometry...)
-	out, err := r.call(fmt.Sprintf("vision/taps=%t", taps), func(in []*node) []*node {
+	out, err := r.call(fmt.Sprintf("vision/%s/taps=%t", r.Model.Config.Vision.Inputs.key(), taps), func(in []*node) []*node {
 		q := nodeQueue(in[1+len(geometry):])
 		nodes := t.graph(&q, in[0], in[1:1+len(geometry)])
 		if !taps {

@@ -19,6 +19,8 @@ type quantize struct {
 	seed                  uint64
 	workers               int
 	fallback              string
+	tower                 bool
+	outliers              string
 	out                   string
 	json                  bool
 }
@@ -33,6 +35,8 @@ func (q *quantize) Flags(fs *flag.FlagSet) {
 	fs.Uint64Var(&q.seed, "seed", 0, "`seed` of the calibration samples")
 	fs.IntVar(&q.workers, "workers", 0, "calibration workers, `N`, which make calls of the model side by side; 0: as many as processors and memory allow")
 	fs.StringVar(&q.fallback, "group-fallback", "", "`halve`: halve a group size that does not divide an input width, instead of refusing")
+	fs.BoolVar(&q.tower, "vision-tower", false, "round the linears of the vision tower's blocks too, to nearest")
+	fs.StringVar(&q.outliers, "outliers", "", "inject `outliers` first, without changing the function: channel, modality, sink; with settings as in modality-vision*32/2@down")
 	fs.StringVar(&q.out, "o", "", "`folder` to write, new or empty")
 	fs.BoolVar(&q.json, "json", false, "print the manifest as JSON")
 }
@@ -59,6 +63,10 @@ func (q *quantize) quantization() (harness.Quantization, error) {
 		if err := out.Method.Set(assignment); err != nil {
 			return out, err
 		}
+	}
+	out.Tower = q.tower
+	if out.Outliers, err = ptq.ParseOutliers(q.outliers); err != nil {
+		return out, err
 	}
 	out.Fallback = ptq.GroupFallback(q.fallback)
 	if out.Fallback != ptq.RefuseGroup && out.Fallback != ptq.HalveGroup {
