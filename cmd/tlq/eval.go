@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tlqlab/tlqlab/datasets"
+	"github.com/tlqlab/tlqlab/datasets/benchmarks"
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
 )
@@ -28,7 +29,7 @@ type evaluate struct {
 
 func (e *evaluate) Flags(fs *flag.FlagSet) {
 	fs.Var(list{values: &e.models}, "model", "`model`; a second one is compared with the first, question by question")
-	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas: built-in ones, or folders with qa.jsonl (default emoji,scene)")
+	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas: built-in ones, folders with qa.jsonl, BENCHMARK:PATH (default emoji,scene)")
 	fs.StringVar(&e.split, "split", string(datasets.Test), "`split`: test or tuning")
 	fs.IntVar(&e.limit, "limit", harness.DefaultSpec().Limit, fmt.Sprintf("questions per task, `N`; 0: all (%d of a generated task)", harness.AllQuestions))
 	fs.BoolVar(&e.generate, "generate", false, "also let the model answer in its own words and count exact matches")
@@ -81,7 +82,7 @@ func (e *evaluate) Run(ctx context.Context, c *console) error {
 }
 
 // questionSets divides what --tasks names into built-in tasks and questions in files:
-// folders with qa.jsonl, files of questions, and BENCHMARK:PATH.
+// folders with qa.jsonl, and BENCHMARK:PATH for a public benchmark's files.
 func questionSets(names []string) (tasks []string, sets []harness.QuestionSet, err error) {
 	for _, name := range names {
 		if _, err := datasets.FindTask(name); err == nil {
@@ -104,6 +105,13 @@ func questionSets(names []string) (tasks []string, sets []harness.QuestionSet, e
 // questionSet opens questions in files; found is false for a name that isn't a path.
 func questionSet(name string) (set harness.QuestionSet, found bool, err error) {
 	_, statErr := os.Stat(name)
+	if benchmark, path, ok := strings.Cut(name, ":"); ok && statErr != nil {
+		b, err := benchmarks.Open(benchmark, path)
+		if err != nil {
+			return set, false, err
+		}
+		return harness.QuestionSet{Name: benchmark, Len: b.Len(), Example: b.Example, Hash: b.Hash}, true, nil
+	}
 	if statErr != nil && !strings.ContainsAny(name, `/\`) {
 		return set, false, nil
 	}

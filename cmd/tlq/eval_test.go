@@ -54,3 +54,34 @@ func TestEvalFolder(t *testing.T) {
 		t.Errorf("a missing picture: exit %d, %s", got.code, got.err)
 	}
 }
+
+// TestEvalBenchmark asks a benchmark's questions in a local file, in the model's own words.
+func TestEvalBenchmark(t *testing.T) {
+	model := workplace(t)
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 40, 30))); err != nil {
+		t.Fatal(err)
+	}
+	const rows = `{"type": "human_test", "question": "How many?", "answer": "14", "image": "a.png"}`
+	for name, data := range map[string]string{"hub/a.png": picture.String(), "hub/test.jsonl": rows} {
+		if err := os.MkdirAll("hub", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := tlqRun("eval", "--model", model, "--tasks", "chartqa:hub", "-o", "out")
+	if got.code != exitOK {
+		t.Fatalf("exit %d, %s%s", got.code, got.out, got.err)
+	}
+	records, err := harness.ReadRun("out")
+	if err != nil || len(records) != 1 || records[0].Tasks["chartqa"].N != 1 || records[0].Tasks["chartqa"].Chance != 0 {
+		t.Errorf("%+v, %v", records, err)
+	}
+	for _, c := range []struct{ task, want string }{{"chartqb:hub", "did you mean"}, {"chartqa:nowhere", "nowhere"}, {"mmmu:hub", "row 0"}} {
+		if got := tlqRun("eval", "--model", model, "--tasks", c.task); got.code != exitFailed || !strings.Contains(got.err, c.want) {
+			t.Errorf("%s: exit %d, %s", c.task, got.code, got.err)
+		}
+	}
+}
