@@ -14,8 +14,8 @@ type MemoryEstimate struct {
 	Samples int `json:"samples"` // that the estimate is for
 	Tokens  int `json:"tokens"`  // of one sample
 	// Layer is the layer as it is, rounded, and scaled or tried copies of the sites at
-	// work; or, where more, the output projection while gradients are taken, or a layer
-	// beside its file while the result is hashed.
+	// work; or, where more, the output projection while gradients are taken, and the last
+	// layer as it is and rounded.
 	Layer      int64 `json:"layer"`
 	Streams    int64 `json:"streams"`     // what stays in memory of embeddings, streams and inputs of candidates
 	Spilled    int64 `json:"spilled"`     // what lies in a file
@@ -49,7 +49,8 @@ func (out *Inspection) estimate(m *Model, samples int) error {
 	head := 4 * int64(t.Vocab) * int64(t.Hidden)
 	// As it is and rounded; down_proj and what feeds it scaled; what feeds it rounded anew.
 	search := 2*layer + size[models.Down] + size[models.GateUp] + size[models.GateUp]/2
-	e.Layer = max(search, head+layer/2, 2*layer)
+	// Beside the head lies what the walk through the layers left for the collector.
+	e.Layer = max(search, head+2*layer)
 	e.streams(t, samples, longest)
 	e.calls(m, samples, longest)
 	garbage := int64(100) // percent of what is alive

@@ -123,3 +123,39 @@ func TestImportanceAndGradients(t *testing.T) {
 		t.Error("an importance without a backward pass gave gradients")
 	}
 }
+
+// Whatever is searched, however weights are rounded, however far the search's inputs are
+// exposed: the exposed stream in front of a layer is a fresh pass through the finally
+// quantized layers, bit for bit, and so is a resumed one.
+func TestEveryPathIsInferencePath(t *testing.T) {
+	tm := getTiny(t, 4)
+	for i, name := range streamMethods {
+		for k, expose := range []Expose{ExposeNone, ExposeLayer, ExposeGroup} {
+			format := testFormats[(i+k)%len(testFormats)]
+			c := tm.calibration(t, with(t, mustFind(t, name), "path.expose="+string(expose), "search.points=3"), format)
+			results, states := c.calibrate(t, c.tokens(t))
+			fresh, resumed := c.Start().Exposed, c.Start()
+			for l, res := range results {
+				exact, err := tm.model.Layer(l)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resumed, err = c.Advance(context.Background(), resumed, exact, res.Quantized.Layer); err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(resumed, states[l+1]) {
+					t.Errorf("%s, %s, %s: the state behind layer %d differs when it is resumed", name, expose, format, l)
+				}
+				for b, batch := range c.Batches {
+					out, err := c.Runner.Block(batch, fresh[b], res.Quantized.Layer, models.BlockOptions{ActQuant: c.Format.ActQuant()})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if fresh[b] = out.Y; !reflect.DeepEqual(fresh[b], states[l+1].Exposed[b]) {
+						t.Errorf("%s, %s, %s: the exposed stream behind layer %d differs from a fresh pass", name, expose, format, l)
+					}
+				}
+			}
+		}
+	}
+}
