@@ -18,8 +18,10 @@ func TestSpearman(t *testing.T) {
 		{"ties", []float64{1, 5, 5, 9}, []float64{1, 2, 3, 4}, 4.5 / math.Sqrt(4.5*5)},
 		// The IQ and hours of television of a common textbook example: ρ = −29/165.
 		{
-			"textbook", []float64{106, 100, 86, 101, 99, 103, 97, 113, 112, 110},
-			[]float64{7, 27, 2, 50, 28, 29, 20, 12, 6, 17}, -29.0 / 165,
+			"textbook",
+			[]float64{106, 100, 86, 101, 99, 103, 97, 113, 112, 110},
+			[]float64{7, 27, 2, 50, 28, 29, 20, 12, 6, 17},
+			-29.0 / 165,
 		},
 	} {
 		got, err := Spearman(c.a, c.b)

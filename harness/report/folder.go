@@ -12,10 +12,9 @@ import (
 // study is a diagnostic's report: a page with its figures, its tables for programs
 // and its numbers.
 type study struct {
-	page    *page
-	figures []*display.Figure
-	sheets  []*sheet
-	files   []file // beside the page
+	page   *page
+	sheets []*sheet
+	files  []file // beside the page
 }
 
 // add renders a figure into the page.
