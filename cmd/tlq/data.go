@@ -28,6 +28,10 @@ func (d *dataList) Run(_ context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	tables, err := datasets.ReadTables()
+	if err != nil {
+		return err
+	}
 	if d.json {
 		return c.json(struct {
 			Tasks        []datasets.Task   `json:"tasks"`
@@ -35,8 +39,9 @@ func (d *dataList) Run(_ context.Context, c *console) error {
 			Calibrations []string          `json:"calibration_sets"`
 			Vendors      []datasets.Vendor `json:"vendors"`
 			Concepts     int               `json:"concepts"`
+			Tables       []datasets.Table  `json:"tables"`
 			SHA256       string            `json:"sha256"`
-		}{datasets.Tasks(), datasets.Splits(), datasets.Calibrations(), index.Vendors, len(index.Concepts), hash})
+		}{datasets.Tasks(), datasets.Splits(), datasets.Calibrations(), index.Vendors, len(index.Concepts), tables, hash})
 	}
 	tasks := &display.Table{Columns: []string{"task", "title", "chance", "measures"}}
 	for _, t := range datasets.Tasks() {
@@ -46,8 +51,12 @@ func (d *dataList) Run(_ context.Context, c *console) error {
 	for _, v := range index.Vendors {
 		pack.Add(v.Title, v.Package, v.Licence)
 	}
-	c.printf("%s\n%s\n%d concepts; splits %v; calibration sets %s\nsha256 %s\n",
-		tasks.Text(), pack.Text(), len(index.Concepts), datasets.Splits(), strings.Join(datasets.Calibrations(), ", "), hash)
+	numbers := &display.Table{Columns: []string{"table", "file", "split", "rows", "series", "licence"}}
+	for _, t := range tables {
+		numbers.Add(t.Name, t.File, string(t.Split), len(t.Labels), len(t.Series), t.Licence)
+	}
+	c.printf("%s\n%s\n%s\n%d concepts; splits %v; calibration sets %s\nsha256 %s\n",
+		tasks.Text(), pack.Text(), numbers.Text(), len(index.Concepts), datasets.Splits(), strings.Join(datasets.Calibrations(), ", "), hash)
 	return nil
 }
 
@@ -156,7 +165,7 @@ func (d *dataShow) examples() ([]datasets.Example, error) {
 	return out, nil
 }
 
-// dataBuild makes the emoji pack again from its sources.
+// dataBuild makes the packs again from their sources.
 type dataBuild struct {
 	tarballs []string
 	out      string
@@ -164,7 +173,7 @@ type dataBuild struct {
 }
 
 func (d *dataBuild) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&d.out, "o", "", "`folder` of the pack, with catalogue.txt in it (default the committed one)")
+	fs.StringVar(&d.out, "o", "", "`folder` of the packs, with catalogue.txt in it (default the committed one)")
 	fs.BoolVar(&d.json, "json", false, "print the index as JSON")
 }
 
