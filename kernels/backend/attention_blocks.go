@@ -28,7 +28,6 @@ type attentionBlock struct {
 	rows, keys      int // rows of scores; keys that any query of the block may see
 	q, scores, more []float32
 	out, sums       []float32
-	added           []float32
 	limits          []int  // per head and query: keys that it may see end here
 	dense           []bool // per head and query: within that, the mask decides
 }
