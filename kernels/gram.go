@@ -14,7 +14,8 @@ import (
 // order: by fused multiply-adds of (a·x_i), which is exact, and x_j (separate products
 // and sums without AVX2), in blocks of 256 tokens that start from zero and are added
 // to h in order. So the order of the two factors and the number of threads, up to
-// GOMAXPROCS, change no bit. It panics when lengths don't fit.
+// GOMAXPROCS, change no bit. It allocates a list of the tokens, and panics when
+// lengths don't fit.
 func AddGram(h []float64, x, a []float32, cols int) {
 	if cols < 1 || len(h) != cols*cols || len(x)%cols != 0 || (a != nil && len(a) != len(x)/cols) {
 		panic(fmt.Sprintf("kernels: AddGram: %d sums, %d inputs and %d weights for %d columns", len(h), len(x), len(a), cols))
