@@ -20,6 +20,7 @@ import (
 const (
 	RecordsFile  = "records.jsonl"
 	SpecFile     = "spec.json"
+	ResultsDir   = "results" // scores in the files of other harnesses, where they were asked for
 	samplesDir   = "samples"
 	artifactsDir = "artifacts"
 )
@@ -100,7 +101,7 @@ func prepare(dir string, spec any) error {
 			return fmt.Errorf("harness: run folder %s is not empty and holds no earlier run (%s): name a new or empty folder", dir, SpecFile)
 		}
 	}
-	for _, sub := range []string{samplesDir, artifactsDir} {
+	for _, sub := range []string{samplesDir, artifactsDir, ResultsDir} {
 		if err := os.RemoveAll(filepath.Join(dir, sub)); err != nil {
 			return fmt.Errorf("harness: run folder: %w", err)
 		}

@@ -24,6 +24,7 @@ type ablate struct {
 	workers int
 	seeds   int
 	limit   optionalInt
+	cell    string
 }
 
 func (a *ablate) Flags(fs *flag.FlagSet) {
@@ -33,6 +34,7 @@ func (a *ablate) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&a.json, "json", false, "print the records as JSON")
 	fs.IntVar(&a.workers, "workers", 1, "cells worked on at once, `N`")
 	fs.IntVar(&a.seeds, "seeds", 0, "calibration seeds 0 to `N`-1 instead of the experiment's")
+	fs.StringVar(&a.cell, "cell", "", "run one `cell` of the grid, beside its unquantized model, as records and reports name it: \"zoo:qwen2vl-nano w4a8 tlq seed 0\"")
 	fs.Var(&a.limit, "limit", fmt.Sprintf("questions per task, `N`; 0: all (%d of a generated task)", harness.AllQuestions))
 }
 
@@ -75,6 +77,9 @@ func (a *ablate) load(s *harness.Session) (harness.Spec, error) {
 	}
 	if a.limit.set {
 		spec.Limit = a.limit.value
+	}
+	if a.cell != "" {
+		return spec.Only(a.cell)
 	}
 	return spec, nil
 }
@@ -121,6 +126,9 @@ func (a *ablate) Run(ctx context.Context, c *console) error {
 func (a *ablate) claims(ctx context.Context, c *console) error {
 	if a.plan {
 		return fmt.Errorf("--plan: experiment %s decides claims, cell by cell, and has no plan; tlq claims %s --help shows what can be set", a.spec, a.spec)
+	}
+	if a.cell != "" {
+		return fmt.Errorf("--cell: experiment %s decides claims between cells; tlq claims %s --help shows what can be set", a.spec, a.spec)
 	}
 	run := &claims{spec: a.spec, split: string(datasets.Test), limit: a.limit, workers: a.workers, out: a.out, json: a.json}
 	if a.limit.set && a.limit.value == 0 {

@@ -3,22 +3,34 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 
 	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/harness/report"
+	"github.com/tlqlab/tlqlab/harness/results"
 )
 
-// rebuild makes a run's tables and figures anew.
+// rebuild makes a run's tables and figures anew, and its scores in the files of other
+// harnesses.
 type rebuild struct {
-	dir  string
-	json bool
+	dir     string
+	results []string // schemas
+	json    bool
 }
 
 func (r *rebuild) Flags(fs *flag.FlagSet) {
+	fs.Var(list{values: &r.results, split: true}, "results", "write DIR/results/`SCHEMA` too: scores and answers as lmms-eval or lm-eval write them; several separated by commas")
 	fs.BoolVar(&r.json, "json", false, "print the records as JSON")
 }
 
-func (r *rebuild) Validate(args []string) error { return exactly(args, &r.dir) }
+func (r *rebuild) Validate(args []string) error {
+	for _, name := range r.results {
+		if err := (results.Config{Schema: results.Schema(name)}).Validate(); err != nil {
+			return fmt.Errorf("--results: %w", err)
+		}
+	}
+	return exactly(args, &r.dir)
+}
 
 func (r *rebuild) Run(_ context.Context, c *console) error {
 	records, err := harness.ReadRun(r.dir)
@@ -27,6 +39,11 @@ func (r *rebuild) Run(_ context.Context, c *console) error {
 	}
 	if err := report.Build(r.dir); err != nil {
 		return err
+	}
+	for _, name := range r.results {
+		if _, err := results.WriteBeside(r.dir, results.Schema(name)); err != nil {
+			return err
+		}
 	}
 	if r.json {
 		return c.json(runResult{r.dir, records})

@@ -1,7 +1,8 @@
 // Package results writes a run's scores as other harnesses write theirs, so that
 // tools made for lmms-eval and lm-evaluation-harness read them.
 //
-// Every record with samples becomes a model of its own, named MODEL,METHOD,FORMAT,SEED.
+// Every record with samples becomes a model of its own, named MODEL,METHOD,FORMAT,SEED; FORMAT
+// names the outliers too where some were injected.
 // What those harnesses measure on their own machines (times, seeds of libraries that
 // don't exist here) is left at its neutral value; nothing is invented.
 package results
@@ -43,7 +44,7 @@ type Config struct {
 // Validate reports an unknown schema.
 func (c Config) Validate() error {
 	if c.Schema != LMMsEval && c.Schema != LMEval {
-		return fmt.Errorf("results: unknown schema %q: valid are %s, %s", c.Schema, LMMsEval, LMEval)
+		return fmt.Errorf("results: unknown schema %q: expected %s or %s", c.Schema, LMMsEval, LMEval)
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ type cell struct {
 func newCell(r *harness.Record, samples, baseline []eval.Sample) *cell {
 	c := &cell{record: r, name: r.Model, samples: map[string][]eval.Sample{}}
 	if r.Method != harness.MethodFP {
-		c.name = fmt.Sprintf("%s,%s,%s,%d", r.Model, r.Method, r.Format, r.Seed)
+		c.name = fmt.Sprintf("%s,%s,%s,%d", r.Model, r.Method, r.Setting(), r.Seed)
 		c.baseline = map[string]map[string]float64{}
 	}
 	for _, s := range samples {
@@ -246,7 +247,7 @@ func (c *cell) head(config Config, hashes map[string]string) object {
 func (c *cell) config() object {
 	return object{
 		"model": "tlq", "model_args": object{
-			"pretrained": c.record.Model, "method": c.record.Method, "format": c.record.Format, "seed": c.record.Seed, "avg_bits": c.record.AvgBits,
+			"pretrained": c.record.Model, "method": c.record.Method, "format": c.record.Format, "outliers": c.record.Outliers, "seed": c.record.Seed, "avg_bits": c.record.AvgBits,
 		},
 		"model_sha": c.record.WeightsSHA256, "batch_size": 1, "batch_sizes": []int{}, "device": "cpu", "use_cache": nil, "limit": nil,
 		"bootstrap_iters": 0, "gen_kwargs": "", "random_seed": nil, "numpy_seed": nil, "torch_seed": nil, "fewshot_seed": nil,

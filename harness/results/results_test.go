@@ -208,3 +208,50 @@ func TestWriteRefuses(t *testing.T) {
 		t.Errorf("broken samples gave %v", err)
 	}
 }
+
+// TestWriteBeside wants the same files from the same records, in place of earlier ones,
+// and those kept where the new ones can't be written.
+func TestWriteBeside(t *testing.T) {
+	run := makeRun(t)
+	if err := os.Chtimes(filepath.Join(run, harness.RecordsFile), date, date); err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(run, harness.ResultsDir, "lmms-eval")
+	stale := filepath.Join(want, "zoo__tiny", "20200101_000000_results.json")
+	if err := os.MkdirAll(filepath.Dir(stale), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(stale, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := WriteBeside(run, LMMsEval)
+	if err != nil || folder != want {
+		t.Fatalf("folder %s, %v; want %s", folder, err, want)
+	}
+	result := filepath.Join(want, "zoo__tiny,rtn,w4a8,0", "20260304_050607_results.json")
+	first, err := os.ReadFile(result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(stale); err == nil {
+		t.Error("an earlier run's file is still there")
+	}
+	if _, err := WriteBeside(run, LMMsEval); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := os.ReadFile(result); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("written again: %v, equal %v", err, bytes.Equal(first, again))
+	}
+	if err := os.WriteFile(filepath.Join(run, "samples", "1.jsonl"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := WriteBeside(run, LMMsEval); err == nil {
+		t.Error("broken samples gave no error")
+	}
+	if again, err := os.ReadFile(result); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("after a failure: %v, equal %v", err, bytes.Equal(first, again))
+	}
+	if _, err := os.Stat(want + ".new"); err == nil {
+		t.Error("a failure left files behind")
+	}
+}
