@@ -20,6 +20,9 @@ type Table struct {
 	Columns []string
 	// Rows holds the cells, each row as long as Columns.
 	Rows [][]string
+	// Links holds addresses by row and column: HTML and Markdown make links of those
+	// cells. Addresses are URLs, percent-encoded where they need it. May be nil.
+	Links map[[2]int]string
 }
 
 // Add appends a row. Floats are written with four significant digits, anything
@@ -136,13 +139,17 @@ func (t *Table) Text() string {
 // Markdown renders the table as GitHub-flavoured Markdown, the caption below.
 func (t *Table) Markdown() string {
 	var b strings.Builder
-	line := func(cells []string) {
-		for _, cell := range cells {
-			b.WriteString("| " + strings.ReplaceAll(oneLine(cell), "|", `\|`) + " ")
+	line := func(row int, cells []string) {
+		for c, cell := range cells {
+			cell = strings.ReplaceAll(oneLine(cell), "|", `\|`)
+			if to, ok := t.Links[[2]int{row, c}]; ok {
+				cell = "[" + cell + "](" + to + ")"
+			}
+			b.WriteString("| " + cell + " ")
 		}
 		b.WriteString("|\n")
 	}
-	line(t.Columns)
+	line(-1, t.Columns)
 	for _, right := range t.numeric() {
 		if right {
 			b.WriteString("| ---: ")
@@ -151,8 +158,8 @@ func (t *Table) Markdown() string {
 		}
 	}
 	b.WriteString("|\n")
-	for _, row := range t.Rows {
-		line(row)
+	for i, row := range t.Rows {
+		line(i, row)
 	}
 	if t.Caption != "" {
 		b.WriteString("\n" + t.Caption + "\n")
@@ -164,14 +171,18 @@ func (t *Table) Markdown() string {
 func (t *Table) HTML() string {
 	num := t.numeric()
 	var b strings.Builder
-	line := func(tag string, cells []string) {
+	line := func(tag string, row int, cells []string) {
 		b.WriteString("<tr>")
 		for c, cell := range cells {
 			style := "left"
 			if num[c] {
 				style = "right"
 			}
-			fmt.Fprintf(&b, `<%s style="text-align:%s">%s</%s>`, tag, style, html.EscapeString(cell), tag)
+			cell = html.EscapeString(cell)
+			if to, ok := t.Links[[2]int{row, c}]; ok {
+				cell = `<a href="` + html.EscapeString(to) + `">` + cell + "</a>"
+			}
+			fmt.Fprintf(&b, `<%s style="text-align:%s">%s</%s>`, tag, style, cell, tag)
 		}
 		b.WriteString("</tr>\n")
 	}
@@ -180,10 +191,10 @@ func (t *Table) HTML() string {
 		fmt.Fprintf(&b, `<caption style="caption-side:bottom">%s</caption>`+"\n", html.EscapeString(t.Caption))
 	}
 	b.WriteString("<thead>")
-	line("th", t.Columns)
+	line("th", -1, t.Columns)
 	b.WriteString("</thead>\n<tbody>\n")
-	for _, row := range t.Rows {
-		line("td", row)
+	for i, row := range t.Rows {
+		line("td", i, row)
 	}
 	b.WriteString("</tbody>\n</table>\n")
 	return b.String()
