@@ -124,6 +124,8 @@ func rowCases(f fence, rows, n int) []guardCase {
 		guardCase{"RoundAsymmetric", 0, func(out []float32) { RoundAsymmetric(out, nil, nil, tight, rows, n, n, 3) }, rows * n},
 		guardCase{"ScaleColumns", 0, func(out []float32) { ScaleColumns(out, tight, y, rows, n) }, rows * n},
 		guardCase{"RMSNormRows", 0, func(out []float32) { RMSNormRows(out, tight, y, rows, n, 1e-5) }, rows * n},
+		guardCase{"RootMeanSquareRows", 0, func(out []float32) { RootMeanSquareRows(out, tight, rows, n, 1/float32(n), 1e-5) }, rows},
+		guardCase{"DivideScaleRows", 0, func(out []float32) { DivideScaleRows(out, tight, s, y, rows, n) }, rows * n},
 	)
 }
 

@@ -15,3 +15,11 @@ func dotFloat64AVX2(x, y *float32, n int) float64
 //
 //go:noescape
 func normalizeAVX2(dst, x *float32, n int, mean, scale float64)
+
+//go:noescape
+func sumRoundedSquaresAVX2(x *float32, n int) float64
+
+// divideScaleAVX2 stores x/s·gamma.
+//
+//go:noescape
+func divideScaleAVX2(dst, x, gamma *float32, n int, s float32)

@@ -215,3 +215,96 @@ tail:
 done:
 	VZEROUPPER
 	RET
+
+// QUADROUNDED adds the squares of four elements, rounded to single precision.
+#define QUADROUNDED(off, X, T, acc) \
+	VMOVUPS   off(SI), X  \
+	VMULPS    X, X, X     \
+	VCVTPS2PD X, T        \
+	VADDPD    T, acc, acc
+
+// EIGHTROUNDED does so with the CX (1 to 7) elements at SI.
+#define EIGHTROUNDED(lo, hi) \
+	MASKS                      \
+	VMASKMOVPS   (SI), Y12, Y0 \
+	VMULPS       Y0, Y0, Y0    \
+	VEXTRACTF128 $1, Y0, X1    \
+	VCVTPS2PD    X0, Y0        \
+	VCVTPS2PD    X1, Y1        \
+	VADDPD       Y0, lo, lo    \
+	VADDPD       Y1, hi, hi
+
+// func sumRoundedSquaresAVX2(x *float32, n int) float64
+TEXT ·sumRoundedSquaresAVX2(SB), NOSPLIT, $0-24
+	MOVQ x+0(FP), SI
+	MOVQ n+8(FP), CX
+	ZEROSUMS
+	SUBQ $16, CX
+	JLT  rest
+
+loop:
+	QUADROUNDED(0, X0, Y0, Y4)
+	QUADROUNDED(16, X1, Y1, Y5)
+	QUADROUNDED(32, X2, Y2, Y6)
+	QUADROUNDED(48, X3, Y3, Y7)
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JGE  loop
+
+rest:
+	ADDQ $16, CX
+	CMPQ CX, $8
+	JLT  low
+	QUADROUNDED(0, X0, Y0, Y4)
+	QUADROUNDED(16, X1, Y1, Y5)
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JZ   done
+	EIGHTROUNDED(Y6, Y7)
+	JMP  done
+
+low:
+	TESTQ CX, CX
+	JZ    done
+	EIGHTROUNDED(Y4, Y5)
+
+done:
+	TREE
+	VZEROUPPER
+	MOVSD X4, ret+16(FP)
+	RET
+
+// func divideScaleAVX2(dst, x, gamma *float32, n int, s float32)
+TEXT ·divideScaleAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         gamma+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Y10
+	XORQ         AX, AX
+	SUBQ         $8, CX
+	JLT          tail
+
+loop:
+	VMOVUPS (SI)(AX*4), Y0
+	VDIVPS  Y10, Y0, Y0
+	VMULPS  (DX)(AX*4), Y0, Y0
+	VMOVUPS Y0, (DI)(AX*4)
+	ADDQ    $8, AX
+	CMPQ    AX, CX
+	JLE     loop
+
+tail:
+	ADDQ       $8, CX
+	SUBQ       AX, CX
+	JZ         done
+	MASKS
+	VMASKMOVPS (SI)(AX*4), Y12, Y0
+	VMASKMOVPS (DX)(AX*4), Y12, Y1
+	VDIVPS     Y10, Y0, Y0
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y12, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET

@@ -220,6 +220,7 @@ func BenchmarkNorm(b *testing.B) {
 	}{
 		{"LayerNormRows", func() { LayerNormRows(y, x, gamma, gamma, rows, cols, 1e-5) }},
 		{"RMSNormRows", func() { RMSNormRows(y, x, gamma, rows, cols, 1e-5) }},
+		{"RMSNormStepsRows", func() { RMSNormStepsRows(y, x, gamma, rows, cols, 1./cols, 1e-5) }},
 		{"SoftmaxRows", func() { SoftmaxRows(y, x, rows, cols) }},
 		{"Gelu", func() { Gelu(y, x) }},
 		{"Silu", func() { Silu(y, x) }},
