@@ -2,9 +2,7 @@ package harness
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"sync"
 
 	"github.com/tlqlab/tlqlab/models"
 	"github.com/tlqlab/tlqlab/models/safetensors"
@@ -103,10 +101,13 @@ func (m *Model) storedLayer(c *Samples, q Quantization, keys []Key, i int) (*cal
 
 // close gives the walk's streams back.
 func (w *walk) close() {
-	if w.engine != nil {
-		w.engine.Release(w.state)
-		closeEngine(w.engine)
+	if w.engine == nil {
+		return
 	}
+	if w.state != nil { // there is none where choosing the tokens failed
+		w.engine.Release(w.state)
+	}
+	closeEngine(w.engine)
 }
 
 // quantizedLayers are a quantized model's layers: all in memory where they are small,
@@ -226,75 +227,6 @@ func (w *walk) replay(m *Model, quantized *models.Layer) error {
 	return nil
 }
 
-// measure adds what the figures need: the size of the unquantized stream, and
-// the error that the layer makes alone.
-func (w *walk) measure(l *calibratedLayer, next *ptq.State) error {
-	var local streamSums
-	for i, b := range w.engine.Batches {
-		y, err := w.engine.Runner.Block(b, w.state.FP[i], l.layer, models.BlockOptions{ActQuant: w.q.Format.ActQuant()})
-		if err != nil {
-			return err
-		}
-		local.add(b, next.FP[i], y.Y)
-		w.engine.Spill.Rest(w.state.FP[i], next.FP[i])
-	}
-	l.report.Local, l.report.FPNorm = local.errors(), local.norm()
-	return nil
-}
-
-// streamSums compares a stream with the unquantized one.
-type streamSums struct {
-	difference, size [3]float64 // by modality: Σ(x̂−x)², Σx²
-	values           int
-}
-
-func (s *streamSums) add(b *models.Batch, fp, x []float32) {
-	width := len(fp) / (b.B * b.T)
-	for row, seq := range b.Seqs {
-		for t, m := range seq.Modality {
-			at := (row*b.T + t) * width
-			for k := at; k < at+width; k++ {
-				d := float64(x[k]) - float64(fp[k])
-				s.difference[m] += d * d
-				s.size[m] += float64(fp[k]) * float64(fp[k])
-			}
-		}
-		s.values += seq.Len() * width
-	}
-}
-
-func (s *streamSums) relative(modalities ...models.Modality) float64 {
-	var d, n float64
-	for _, m := range modalities {
-		d, n = d+s.difference[m], n+s.size[m]
-	}
-	if n == 0 {
-		return 0
-	}
-	return math.Sqrt(d / n)
-}
-
-func (s *streamSums) errors() TokenErrors {
-	return TokenErrors{
-		All:    s.relative(models.Other, models.Vision, models.Answer),
-		Vision: s.relative(models.Vision), Answer: s.relative(models.Answer), Other: s.relative(models.Other),
-	}
-}
-
-// norm is the root mean square of the unquantized stream.
-func (s *streamSums) norm() float64 {
-	if s.values == 0 {
-		return 0
-	}
-	return math.Sqrt((s.size[0] + s.size[1] + s.size[2]) / float64(s.values))
-}
-
-// spread is the minimum, median and maximum of smoothing factors.
-func spread(factors []float32) [3]float64 {
-	sorted := slices.Sorted(slices.Values(factors))
-	return [3]float64{float64(sorted[0]), float64(sorted[len(sorted)/2]), float64(sorted[len(sorted)-1])}
-}
-
 // layerCodec keeps a calibrated layer: dequantized weights with their grids,
 // and the report.
 func (m *Model) layerCodec(i int) codec[*calibratedLayer] {
@@ -346,114 +278,4 @@ func (m *Model) readLayer(a *Artifact, i int) (*models.Layer, error) {
 		}
 	}
 	return l, nil
-}
-
-// quantizeStage describes a quantized model: its bits and its hash.
-var quantizeStage = StageID{"quantize", 2}
-
-// quantizedInfo is that stage's artifact. The layers are those of calibrate,
-// or are rounded again where nothing was searched.
-type quantizedInfo struct {
-	AvgBits       float64 `json:"avg_bits"`
-	WeightsSHA256 string  `json:"weights_sha256"`
-}
-
-// quantizeKey names a quantized model. Where a method looks at no sample, none
-// plays a part.
-func quantizeKey(m *Model, c *Samples, q Quantization) Key {
-	if !q.Method.NeedsSamples() {
-		return NewKey(quantizeStage, struct {
-			Rotate   ptq.Rotate        `json:"rotate"`
-			Rounding ptq.Rounding      `json:"rounding"`
-			After    ptq.After         `json:"after"`
-			Format   ptq.Format        `json:"format"`
-			Fallback ptq.GroupFallback `json:"group_fallback"`
-		}{q.Method.Rotate, q.Method.Rounding, q.Method.After, q.Format, q.Fallback}, m.key)
-	}
-	keys := layerKeys(m, c, q)
-	return NewKey(quantizeStage, q.settings(), keys[len(keys)-1])
-}
-
-// Quantize calibrates and rounds the decoder layers: stages gradients,
-// importance, tokens, calibrate and quantize.
-func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
-	if err := firstError(q.Method.Validate(), q.Format.Validate(), m.checkUnquantized(), checkGroups(m, q.Format, q.Fallback)); err != nil {
-		return nil, err
-	}
-	m, c, err := m.prepared(c, q)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.reportEdits(); err != nil {
-		return nil, err
-	}
-	out := &Quantized{Quantization: q, on: m, key: quantizeKey(m, c, q)}
-	silent := m.WithProgress(nil) // loading again is no progress
-	out.layers = sync.OnceValues(func() (*quantizedLayers, error) { return silent.quantizedLayers(c, q) })
-	info, err := once(m, fmt.Sprintf("quantize %s, %s", m.Name, q), out.key, jsonCodec[quantizedInfo](), func(m *Model) (info quantizedInfo, err error) {
-		quantized, err := m.quantizedLayers(c, q)
-		if err != nil {
-			return info, err
-		}
-		if info.AvgBits, err = m.averageBits(q); err != nil {
-			return info, err
-		}
-		defer m.boundGarbage()()
-		info.WeightsSHA256, err = m.WithSource(quantized.weights).Hash()
-		return info, err
-	})
-	out.AvgBits, out.WeightsSHA256 = info.AvgBits, info.WeightsSHA256
-	return out, err
-}
-
-// checkUnquantized refuses to quantize what is quantized already.
-func (m *Model) checkUnquantized() error {
-	if m.Manifest == nil {
-		return nil
-	}
-	return fmt.Errorf("harness: model %s is quantized already (%s, %s): name the model that it was made from, %s",
-		m.Name, m.Manifest.Method.Name, m.Manifest.Format, m.Manifest.Model)
-}
-
-// layerShapes are the layers without their weights.
-func (m *Model) layerShapes() []*models.Layer {
-	out := make([]*models.Layer, m.NumLayers())
-	for i := range out {
-		out[i] = m.ShapeOf(i)
-	}
-	return out
-}
-
-// quantizedLayers are the calibrated layers or, where the method looks at no
-// sample, the model's own, rounded.
-func (m *Model) quantizedLayers(c *Samples, q Quantization) (*quantizedLayers, error) {
-	if q.Method.NeedsSamples() {
-		return m.calibrate(c, q)
-	}
-	layers := &quantizedLayers{read: func(i int) (*calibratedLayer, error) {
-		l, _, err := m.roundedLayer(q, i)
-		return l, err
-	}}
-	for i := range m.NumLayers() {
-		l, events, err := m.roundedLayer(q, i)
-		if err != nil {
-			return nil, err
-		}
-		reportEngine(m.s.ctx, events)
-		layers.append(l)
-	}
-	return layers, nil
-}
-
-// roundedLayer rounds one of the model's layers to nearest.
-func (m *Model) roundedLayer(q Quantization, i int) (*calibratedLayer, []ptq.Event, error) {
-	l, err := m.Layer(i)
-	if err != nil {
-		return nil, nil, err
-	}
-	rounded, events, err := ptq.QuantizeLayer(l, q.Format, q.Fallback)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &calibratedLayer{layer: rounded.Layer, grids: gridTensors(rounded)}, events, nil
 }
