@@ -39,8 +39,10 @@ type node struct {
 	// parameter is the index of a parameter, or −1.
 	parameter int
 
-	broadcastAxes []int // of BroadcastInDim, which arithmetic reads through
-	permutation   []int // of Transpose, which products read through
+	broadcastAxes []int      // of BroadcastInDim, which arithmetic reads through
+	permutation   []int      // of Transpose, which products read through
+	reduction     *reduction // of reductions
+	joined        bool       // computes more than its operation, see recognise
 }
 
 // rowwise is an operation any part of whose output can be computed by itself.

@@ -24,6 +24,8 @@
 //     values between its operations stay in the cache and need no memory of their
 //     own. Softmax, norms, activations and their gradients are found this way, however
 //     a graph writes them, and an attention is one strip forward and one backward.
+//     SiLU, GELU and RMS norm are recognised by their few nodes and run by one kernel,
+//     which rounds where the nodes would.
 //     Strips never change results,
 //     for each operation does on its rows what it would do alone.
 //   - Intermediate values get places by lifetime, in one stretch of memory and over

@@ -11,16 +11,21 @@ import (
 // recognising is off where tests run each operation by itself.
 var recognising = true
 
-// recognise replaces operations on float32 that together are SiLU, x·σ(x), or the
-// exact GELU, x·½(1 + erf(x/√2)), by one that reads and writes once. Both give the
-// bits of the operations one by one, so that a graph that needs what lies between
-// them agrees with one that doesn't. Norms are left to strips, which do the same for
-// them; a kernel's sums would have other roundings.
+// recognise replaces operations on float32 that are known by their parts by one that
+// reads and writes once: SiLU, x·σ(x); the exact GELU, x·½(1 + erf(x/√2)); and RMS
+// norm and what layer norm shares with it, see [function.recogniseNorms]. All have
+// the bits of the operations one by one, so that a graph that needs what lies between
+// them agrees with one that doesn't.
 func (f *function) recognise() {
 	if !recognising {
 		return
 	}
 	uses := f.uses()
+	f.recogniseActivations(uses)
+	f.recogniseNorms(uses)
+}
+
+func (f *function) recogniseActivations(uses map[*node]int) {
 	for _, n := range f.nodes {
 		if uses[n] == 0 || n.op != compute.OpTypeMul || n.shape.DType != dtypes.Float32 || len(n.inputs) != 2 {
 			continue
@@ -38,7 +43,7 @@ func (f *function) recognise() {
 			if kernel == nil {
 				continue
 			}
-			n.inputs = []*node{x}
+			n.inputs, n.joined = []*node{x}, true
 			n.rows = dense(n.shape, 4, func(in []*buffer, out *buffer, from, to int) {
 				src, s0 := valuesOf[float32](in[0])
 				dst, d0 := valuesOf[float32](out)
@@ -86,8 +91,17 @@ func isPhi(y, x *node, uses map[*node]int) bool {
 // withScalar is the operand that n, which nothing else needs, combines with a
 // constant scalar; nil if n is something else.
 func withScalar(n *node, op compute.OpType, v float32, uses map[*node]int) *node {
-	if n.op != op || uses[n] != 1 || len(n.inputs) != 2 {
-		return nil
+	if x, c, ok := scalarOperand(n, op, uses); ok && c == v {
+		return x
+	}
+	return nil
+}
+
+// scalarOperand is what n, which nothing else needs, combines, and the constant scalar
+// that it combines it with; ok is false if n is something else.
+func scalarOperand(n *node, op compute.OpType, uses map[*node]int) (x *node, scalar float32, ok bool) {
+	if n.op != op || n.joined || uses[n] != 1 || len(n.inputs) != 2 {
+		return nil, 0, false
 	}
 	for i, c := range n.inputs {
 		for c.op == compute.OpTypeReshape {
@@ -96,9 +110,9 @@ func withScalar(n *node, op compute.OpType, v float32, uses map[*node]int) *node
 		if c.constant == nil || c.shape.Size() != 1 {
 			continue
 		}
-		if flat, ok := c.constant.flat.([]float32); ok && flat[0] == v && sameShape(n.inputs[1-i].shape, n.shape) {
-			return n.inputs[1-i]
+		if flat, ok := c.constant.flat.([]float32); ok && sameShape(n.inputs[1-i].shape, n.shape) {
+			return n.inputs[1-i], flat[0], true
 		}
 	}
-	return nil
+	return nil, 0, false
 }

@@ -100,7 +100,7 @@ func (f *function) reduce(op compute.OpType, x compute.Value, axes []int) (compu
 	if p.inner > 1 {
 		rows.grain = columnGrain
 	}
-	node := &node{op: op, shape: shape, inputs: in, rows: rows, key: fmt.Sprint(axes)}
+	node := &node{op: op, shape: shape, inputs: in, rows: rows, reduction: p, key: fmt.Sprint(axes)}
 	if p.order != nil { // read in order first, then as a reduction of the last axis
 		node.rows, node.run = nil, func(in []*buffer, out *buffer) {
 			sorted := &buffer{shape: in[0].shape, flat: allocate(in[0].shape.DType, p.outer*p.n)}
