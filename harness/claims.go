@@ -12,16 +12,23 @@ import (
 
 // ClaimsSpec is an experiment that decides claims: which method is better than which
 // other, in which setting, with the calibration seed as a unit of its own. It asks
-// every cell the same questions and keeps KL, NLL and accuracy of each question alone,
-// so that hundreds of cells fit where [Plan] would write a report on each.
+// every cell the same questions, or has it predict the same token streams, and keeps KL,
+// NLL and accuracy of each alone, so that hundreds of cells fit where [Plan] would write a
+// report on each.
 type ClaimsSpec struct {
 	Name     string         `json:"name"`
 	Models   []string       `json:"models"`
 	Settings []ClaimSetting `json:"settings"`
 	Methods  []MethodRef    `json:"methods"`
 	Families []ClaimFamily  `json:"families"`
-	Prompts  Prompts        `json:"prompts"` // with their choices
-	// Calibration and Seeds name the samples of each cell.
+	Prompts  Prompts        `json:"prompts,omitzero"` // with their choices
+	// Streams are asked instead of Prompts where they are named: every predicted token
+	// counts, accuracy is the share of right next tokens, and a stream is a cluster.
+	Streams Streams `json:"streams,omitzero"`
+	// GroupFallback says what a group size that divides no input width does.
+	GroupFallback ptq.GroupFallback `json:"group_fallback,omitempty"`
+	// Calibration and Seeds name the samples of each cell. Calibration.Name may be all
+	// that [Model.CalibrationFrom] reads.
 	Calibration Calibration `json:"calibration"`
 	Seeds       []uint64    `json:"seeds"`
 	Level       float64     `json:"level"` // of the intervals; 0: 0.95
@@ -64,11 +71,32 @@ var claimFamilies = []ClaimFamily{
 	}},
 }
 
+// textFamilies are the questions where there are no pictures, so that every predicted
+// token is an answer. MBQ is AWQ with absolute error there, and TLQ, which keeps all answers
+// with weight 1, is MBQ on the quantized path: that these are identical is checked, not
+// assumed.
+var textFamilies = []ClaimFamily{
+	{"baselines", "Does a search beat rounding to nearest?", [][2]string{{"smoothquant", "rtn"}, {"awq", "rtn"}, {"mbq", "rtn"}}},
+	{"search", "Does absolute error, or the quantized path, serve the search?", [][2]string{{"mbq", "awq"}, {"mbq-distort", "mbq"}}},
+	{"tokens", "Is TLQ anything but MBQ on the quantized path where all tokens are answers?", [][2]string{{"tlq", "mbq-distort"}, {"answers", "mbq-distort"}}},
+	{"rounding", "Does solving for the weights, or rotating them, beat rounding to nearest?", [][2]string{
+		{"gptq", "rtn"}, {"rsq", "rtn"}, {"quarot-rtn", "rtn"}, {"quarot", "rtn"}, {"rsq", "gptq"}, {"quarot", "gptq"},
+	}},
+}
+
+// textMethods are what makes sense without pictures.
+var textMethods = []string{"rtn", "smoothquant", "awq", "mbq", "mbq-distort", "tlq", "answers", "gptq", "rsq", "quarot-rtn", "quarot"}
+
 // decisiveMethods are what the main claims speak of, controls last.
 var decisiveMethods = []string{"rtn", "smoothquant", "awq", "mbq", "qig", "tlq", "answers", "tlq-random", "tlq-least", "tlq-shuffled", "tlq-fewer"}
 
+// ClaimsText is the built-in experiment on language models alone.
+const ClaimsText = "text"
+
 // ClaimSpecs lists the built-in experiments that decide claims.
-func ClaimSpecs() []string { return []string{"decisive", "stress", "tokens", "exposure", "methods"} }
+func ClaimSpecs() []string {
+	return []string{"decisive", "stress", "tokens", "exposure", "methods", ClaimsText}
+}
 
 // LoadClaims returns a built-in experiment:
 //
@@ -77,6 +105,7 @@ func ClaimSpecs() []string { return []string{"decisive", "stress", "tokens", "ex
 //	tokens    what is kept, by which importance, from which pool, beside the controls
 //	exposure  paths and targets of the search
 //	methods   every method of the table
+//	text      a language model alone: models, calibration and token streams are the user's
 func LoadClaims(name string) (ClaimsSpec, error) {
 	s := ClaimsSpec{
 		Name: name, Models: []string{"zoo:qwen2vl-nano"},
@@ -120,6 +149,12 @@ func LoadClaims(name string) (ClaimsSpec, error) {
 		for _, m := range ptq.Methods() {
 			s.Methods = append(s.Methods, MethodRef{Name: m.Name})
 		}
+	case ClaimsText:
+		plain("w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g64")
+		s.named(textMethods...)
+		s.Models, s.Prompts, s.Calibration, s.GroupFallback = nil, Prompts{}, Calibration{Samples: 16}, ptq.HalveGroup
+		s.Families = textFamilies
+		return s, nil
 	default:
 		return s, fmt.Errorf("harness: unknown experiment %q: %s", name, expected(name, ClaimSpecs()))
 	}
@@ -250,6 +285,9 @@ func (s ClaimsSpec) validate(root string) error {
 	if err != nil {
 		return fmt.Errorf("harness: experiment %s: %w", s.Name, err)
 	}
+	if s.GroupFallback != ptq.RefuseGroup && s.GroupFallback != ptq.HalveGroup {
+		return fmt.Errorf("harness: experiment %s: group fallback %q: expected \"\" or %q", s.Name, s.GroupFallback, ptq.HalveGroup)
+	}
 	for _, f := range s.Families {
 		for _, c := range f.Claims {
 			for _, name := range c {
@@ -258,6 +296,22 @@ func (s ClaimsSpec) validate(root string) error {
 				}
 			}
 		}
+	}
+	if s.Calibration.Name == "" {
+		return fmt.Errorf("harness: experiment %s has no calibration samples: expected --calib FILE.safetensors[:TENSOR] of token streams, or another set", s.Name)
+	}
+	return s.validateAsked()
+}
+
+// validateAsked checks what the cells are asked.
+func (s ClaimsSpec) validateAsked() error {
+	switch {
+	case s.Streams.From != "" && s.Streams.N < 0:
+		return fmt.Errorf("harness: experiment %s: %d streams: expected at least 2, or 0 for all", s.Name, s.Streams.N)
+	case s.Streams.From != "":
+		return nil
+	case len(s.Prompts.Tasks) == 0:
+		return fmt.Errorf("harness: experiment %s asks nothing: expected --tokens FILE.safetensors[:TENSOR] of token streams", s.Name)
 	}
 	return s.Prompts.validate()
 }

@@ -33,7 +33,7 @@ type ClaimVerdict struct {
 	High       float64      `json:"high"`
 	PHolm      float64      `json:"p_holm"` // over the family and the metric
 	Verdict    eval.Outcome `json:"verdict"`
-	N          int          `json:"n"` // questions
+	N          int          `json:"n"` // questions or streams
 	Seeds      int          `json:"seeds"`
 	Clusters   int          `json:"clusters"`
 	MeanA      float64      `json:"mean_a"`
@@ -146,16 +146,6 @@ func (r *ClaimsRun) difference(model string, st ClaimSetting, c [2]string, metri
 		v.Verdict = eval.Identical
 	}
 	return v, &interval, nil
-}
-
-func (s *scores) of(metric string) []float64 {
-	switch metric {
-	case MetricNLL:
-		return s.nll
-	case MetricAccuracy:
-		return s.correct
-	}
-	return s.kl
 }
 
 // Cell finds a cell; nil where there is none.

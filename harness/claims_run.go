@@ -9,45 +9,43 @@ import (
 
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/eval"
-	"github.com/tlqlab/tlqlab/models"
-	"github.com/tlqlab/tlqlab/models/safetensors"
 	"github.com/tlqlab/tlqlab/ptq"
 )
 
-// scoresStage asks one quantized model the questions of a ClaimsSpec.
-var scoresStage = StageID{"scores", 1}
-
 // ClaimCell is one cell of a ClaimsSpec, without its questions.
 type ClaimCell struct {
-	Model         string  `json:"model"`
-	Format        string  `json:"format"` // "" for the unquantized model
-	Outliers      string  `json:"outliers,omitempty"`
-	Method        string  `json:"method"`
+	Model    string `json:"model"`
+	Format   string `json:"format"` // "" for the unquantized model
+	Outliers string `json:"outliers,omitempty"`
+	Method   string `json:"method"`
+	// As is the method of the table that was used, where the format calls for another
+	// than Method: see publishedAt.
+	As            string  `json:"as,omitempty"`
 	Seed          uint64  `json:"seed"`
-	KL            float64 `json:"kl"`       // nats per answer token
-	NLL           float64 `json:"nll"`      // nats per answer token
-	Accuracy      float64 `json:"accuracy"` // 0..1
-	N             int     `json:"n"`
+	KL            float64 `json:"kl"`       // nats per answer token; of streams, per token
+	NLL           float64 `json:"nll"`      // likewise
+	Accuracy      float64 `json:"accuracy"` // 0..1: of questions answered rightly; of streams, of next tokens
+	N             int     `json:"n"`        // questions or streams
 	AvgBits       float64 `json:"avg_bits"`
 	WeightsSHA256 string  `json:"weights_sha256"`
 	Seconds       float64 `json:"seconds"`   // wall time, alone or beside other cells
 	Calibrate     float64 `json:"calibrate"` // of them, calibrating and rounding
+	Events        []Event `json:"events,omitempty"`
 	Error         string  `json:"error,omitempty"`
 
 	scores *scores
 }
-
-// scores are a cell's questions, in their order.
-type scores struct{ kl, nll, correct []float64 }
 
 // ClaimsRun is a ClaimsSpec worked through.
 type ClaimsRun struct {
 	Spec     ClaimsSpec     `json:"spec"`
 	Cells    []ClaimCell    `json:"-"`
 	Claims   []ClaimVerdict `json:"-"`
-	Clusters int            `json:"clusters"` // independent pictures among the questions
+	Asked    int            `json:"asked"`    // questions or streams
+	Tokens   int            `json:"tokens"`   // predicted of the streams; 0 for questions
+	Clusters int            `json:"clusters"` // independent pictures among the questions, or streams
 
-	clusters map[string][]string // of the questions, by model
+	clusters map[string][]string // of the questions or streams, by model
 }
 
 // ClaimsOptions say how a ClaimsSpec is worked through. None changes a result.
@@ -80,14 +78,9 @@ func (s *Session) RunClaims(spec ClaimsSpec, o ClaimsOptions) (*ClaimsRun, error
 
 // claimsModel is one model's part of a run.
 type claimsModel struct {
-	m         *Model
-	spec      *ClaimsSpec
-	set       *promptSet
-	reference [][][]float32 // logits at the right answers, [question][token]
-	data      Key
-
-	mu     sync.Mutex
-	edited map[Key]*promptSet // the questions as edited forms of the model read them
+	m    *Model
+	spec *ClaimsSpec
+	exam exam
 }
 
 func (s *Session) claimModel(run *ClaimsRun, name string, o ClaimsOptions) error {
@@ -96,18 +89,14 @@ func (s *Session) claimModel(run *ClaimsRun, name string, o ClaimsOptions) error
 		return err
 	}
 	c := &claimsModel{m: m, spec: &run.Spec}
-	start := time.Now()
+	if _, err := c.samples(run.Spec.Seeds[0]); err != nil {
+		return err
+	}
 	fp, err := c.unquantized()
 	if err != nil {
 		return fmt.Errorf("model %s: %w", name, err)
 	}
-	run.clusters[name] = c.set.clusters
-	seen := map[string]bool{}
-	for _, x := range c.set.clusters {
-		seen[x] = true
-	}
-	run.Clusters = len(seen)
-	fp.Seconds = time.Since(start).Seconds()
+	run.take(name, c.exam)
 	run.Cells = append(run.Cells, *fp)
 	o.Progress.Add(1)
 	var cells []ClaimCell
@@ -123,6 +112,51 @@ func (s *Session) claimModel(run *ClaimsRun, name string, o ClaimsOptions) error
 	}
 	run.Cells = append(run.Cells, cells...)
 	return nil
+}
+
+// take notes what a model is asked.
+func (r *ClaimsRun) take(model string, e exam) {
+	names := e.clusters()
+	seen := map[string]bool{}
+	for _, x := range names {
+		seen[x] = true
+	}
+	r.clusters[model], r.Asked, r.Clusters = names, len(names), len(seen)
+	if streams, ok := e.(*streamExam); ok {
+		r.Tokens = 0
+		for _, n := range streams.counts {
+			r.Tokens += n
+		}
+	}
+}
+
+// samples are the calibration samples of a seed.
+func (c *claimsModel) samples(seed uint64) (*Samples, error) {
+	return c.m.CalibrationFrom(c.spec.Calibration.Name, c.spec.Calibration.Samples, seed)
+}
+
+// unquantized asks the model itself: every other cell's KL is against it.
+func (c *claimsModel) unquantized() (*ClaimCell, error) {
+	start := time.Now()
+	var err error
+	if c.exam, err = c.m.newExam(c.spec); err != nil {
+		return nil, err
+	}
+	runner, err := c.m.Runner()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.exam.ask(c.m, runner, nil)
+	if err != nil {
+		return nil, err
+	}
+	cell := &ClaimCell{Model: c.m.Name, Method: MethodFP, WeightsSHA256: c.m.WeightsSHA256}
+	if cell.AvgBits, err = storedBits(c.m.Dir); err != nil {
+		return nil, err
+	}
+	cell.take(s)
+	cell.Seconds = time.Since(start).Seconds()
+	return cell, nil
 }
 
 // work runs cells, some of them at once.
@@ -152,69 +186,6 @@ func (c *claimsModel) work(ctx context.Context, cells []ClaimCell, o ClaimsOptio
 	return ctx.Err()
 }
 
-// questionSet makes and embeds the questions with their choices: those that
-// [Model.Evaluate] asks, tasks taking turns.
-func (m *Model) questionSet(p Prompts, data Key) (*promptSet, error) {
-	set := &promptSet{}
-	per, rows := make([][]*eval.Question, len(p.Tasks)), make([][][]float32, len(p.Tasks))
-	for k, task := range p.Tasks {
-		n := (p.N + len(p.Tasks) - 1 - k) / len(p.Tasks)
-		for _, part := range (Questions{Task: task, Split: p.Split, N: n}).chunks() {
-			questions, err := m.questions(part)
-			if err != nil {
-				return nil, err
-			}
-			x, err := m.embed(fmt.Sprintf("embed %s %d to %d", part.Task, part.Start, part.Start+part.N-1), part.embedKey(m, data),
-				func() ([]*models.Sequence, error) { return sequences(questions), nil })
-			if err != nil {
-				return nil, err
-			}
-			for _, q := range questions {
-				q.Images = nil // embedded by now
-			}
-			per[k], rows[k] = append(per[k], questions...), append(rows[k], x...)
-		}
-	}
-	var x [][]float32
-	for i := range p.N {
-		k, at := i%len(p.Tasks), i/len(p.Tasks)
-		q := per[k][at]
-		set.questions, set.seqs = append(set.questions, q), append(set.seqs, q.Sequence)
-		set.clusters, set.tasks = append(set.clusters, q.Task+"/"+q.Source), append(set.tasks, q.Task)
-		x = append(x, rows[k][at])
-	}
-	var err error
-	set.batches, err = m.NewBatches(set.seqs, x)
-	return set, err
-}
-
-// unquantized asks the model itself: every other cell's KL is against it.
-func (c *claimsModel) unquantized() (*ClaimCell, error) {
-	hash, err := dataHash()
-	if err != nil {
-		return nil, err
-	}
-	c.data = Key(hash)
-	if c.set, err = c.m.questionSet(c.spec.Prompts, c.data); err != nil {
-		return nil, err
-	}
-	runner, err := c.m.Runner()
-	if err != nil {
-		return nil, err
-	}
-	s, logits, err := c.ask(c.m, c.set, runner, nil)
-	if err != nil {
-		return nil, err
-	}
-	c.reference = logits
-	cell := &ClaimCell{Model: c.m.Name, Method: MethodFP, WeightsSHA256: c.m.WeightsSHA256}
-	if cell.AvgBits, err = storedBits(c.m.Dir); err != nil {
-		return nil, err
-	}
-	cell.take(s)
-	return cell, nil
-}
-
 // take fills in means.
 func (c *ClaimCell) take(s *scores) {
 	c.scores, c.N = s, len(s.kl)
@@ -229,30 +200,27 @@ func (c *claimsModel) cell(cell *ClaimCell) error {
 	if err != nil {
 		return err
 	}
-	samples := c.m.samples(c.spec.Calibration.Name, c.spec.Calibration.Samples, cell.Seed, c.data)
-	quantized, err := c.m.WithProgress(nil).Quantize(samples, q)
+	samples, err := c.samples(cell.Seed)
+	if err != nil {
+		return err
+	}
+	var log EventLog
+	defer func() { cell.Events = log.Events() }()
+	m := c.m.in(c.m.s.WithContext(WithEvents(c.m.s.ctx, &log)))
+	quantized, err := m.WithProgress(nil).Quantize(samples, q)
 	if err != nil {
 		return err
 	}
 	cell.WeightsSHA256, cell.AvgBits = quantized.WeightsSHA256, quantized.AvgBits
 	cell.Calibrate = time.Since(start).Seconds()
-	key := NewKey(scoresStage, struct {
-		Weights     string  `json:"weights"`
-		Activations int     `json:"activations"`
-		Prompts     Prompts `json:"prompts"`
-	}{quantized.WeightsSHA256, q.Format.Activation, c.spec.Prompts}, quantized.on.key, c.data)
 	name := fmt.Sprintf("scores of %s, %s", c.m.Name, q)
-	s, err := once(c.m, name, key, scoresCodec(len(c.set.seqs)), func(m *Model) (*scores, error) {
+	key := c.exam.key(quantized.WeightsSHA256, q.Format.Activation, quantized.on.key)
+	s, err := once(m, name, key, scoresCodec(len(c.exam.clusters())), func(m *Model) (*scores, error) {
 		runner, act, err := m.quantizedRunner(quantized)
 		if err != nil {
 			return nil, err
 		}
-		set, err := c.asked(quantized.on.in(m.s))
-		if err != nil {
-			return nil, err
-		}
-		s, _, err := c.ask(m, set, runner, act)
-		return s, err
+		return c.exam.ask(quantized.on.in(m.s), runner, act)
 	})
 	if err != nil {
 		return err
@@ -263,111 +231,32 @@ func (c *claimsModel) cell(cell *ClaimCell) error {
 
 // quantization is what a cell asks for.
 func (c *claimsModel) quantization(cell *ClaimCell) (q Quantization, err error) {
-	for _, ref := range c.spec.Methods {
-		if ref.ID() == cell.Method {
-			if q.Method, err = ref.Method(); err != nil {
-				return q, err
-			}
-		}
-	}
 	if q.Format, err = ptq.ParseFormat(cell.Format); err != nil {
 		return q, err
 	}
+	for _, ref := range c.spec.Methods {
+		if ref.ID() != cell.Method {
+			continue
+		}
+		if name := publishedAt(ref.Name, q.Format); ref.Inline == nil && name != ref.Name {
+			ref.Name, cell.As = name, name
+		}
+		if q.Method, err = ref.Method(); err != nil {
+			return q, err
+		}
+	}
+	q.Fallback = c.spec.GroupFallback
 	return q, q.setOutliers(cell.Outliers)
 }
 
-// asked are the questions as a model reads them: its embeddings may be rotated.
-func (c *claimsModel) asked(on *Model) (*promptSet, error) {
-	if on.key == c.m.key {
-		return c.set, nil
+// publishedAt is the method of the table that a name stands for at a format: a claim
+// about QIG at weights alone speaks of what QIG published for them, which is a method of
+// its own here because its path and its importance differ.
+func publishedAt(name string, f ptq.Format) string {
+	if name == "qig" && f.ActQuant() == nil {
+		return "qig-weights"
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if set, ok := c.edited[on.key]; ok {
-		return set, nil
-	}
-	set, err := on.questionSet(c.spec.Prompts, c.data)
-	if err != nil {
-		return nil, err
-	}
-	if c.edited == nil {
-		c.edited = map[Key]*promptSet{}
-	}
-	c.edited[on.key] = set
-	return set, nil
-}
-
-// ask scores all questions; the second result are the logits at the right answers.
-func (c *claimsModel) ask(m *Model, set *promptSet, runner *models.Runner, act *models.ActQuant) (*scores, [][][]float32, error) {
-	n := len(set.seqs)
-	out := &scores{kl: make([]float64, n), nll: make([]float64, n), correct: make([]float64, n)}
-	answers := make([][][]float32, n)
-	err := eachBatch(m.s.ctx, len(set.batches), func(i int) error {
-		b := set.batches[i]
-		x, err := runner.Forward(b, act)
-		if err != nil {
-			return err
-		}
-		rows, err := runner.Logits(b, x)
-		if err != nil {
-			return err
-		}
-		for k, at := range b.Index {
-			scored := len(b.Seqs[k].Scored)
-			var reference [][]float32
-			if c.reference != nil {
-				reference = c.reference[at]
-			}
-			sample, right, err := set.questions[at].Score(rows[:scored], reference)
-			if err != nil {
-				return err
-			}
-			rows = rows[scored:]
-			out.kl[at], out.nll[at] = single(*sample.KL), single(sample.NLL)
-			if sample.Correct {
-				out.correct[at] = 1
-			}
-			if c.reference == nil {
-				for _, row := range right {
-					answers[at] = append(answers[at], append([]float32(nil), row...))
-				}
-			}
-		}
-		return nil
-	})
-	return out, answers, err
-}
-
-// single rounds to what the store keeps, so that fresh and stored numbers are the same.
-func single(v float64) float64 { return float64(float32(v)) }
-
-// scoresCodec keeps scores as one tensor, [3, questions].
-func scoresCodec(n int) codec[*scores] {
-	return codec[*scores]{
-		encode: func(s *scores) (*Artifact, error) {
-			flat := make([]float32, 0, 3*n)
-			for _, list := range [][]float64{s.kl, s.nll, s.correct} {
-				for _, v := range list {
-					flat = append(flat, float32(v))
-				}
-			}
-			return &Artifact{Tensors: []safetensors.Tensor{safetensors.FromFloat32("scores", []int{3, n}, flat)}}, nil
-		},
-		decode: func(a *Artifact) (*scores, error) {
-			flat, err := a.Float32s("scores")
-			if err != nil {
-				return nil, err
-			}
-			if len(flat) != 3*n {
-				return nil, fmt.Errorf("%d values: expected %d", len(flat), 3*n)
-			}
-			wide := make([]float64, 3*n)
-			for i, v := range flat {
-				wide[i] = float64(v)
-			}
-			return &scores{kl: wide[:n], nll: wide[n : 2*n], correct: wide[2*n:]}, nil
-		},
-	}
+	return name
 }
 
 // ClaimsDir is where a run goes when no folder is named.

@@ -10,6 +10,7 @@ import (
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/harness/report"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // claims decides which method is better than which other.
@@ -19,6 +20,9 @@ type claims struct {
 	methods  []string
 	formats  []string
 	outliers []string
+	calib    string
+	tokens   string
+	fallback string
 	split    string
 	limit    optionalInt
 	seeds    optionalInt
@@ -33,10 +37,13 @@ func (a *claims) Flags(fs *flag.FlagSet) {
 	fs.Var(list{values: &a.methods, split: true}, "methods", "`methods` of the experiment to keep, separated by commas")
 	fs.Var(list{values: &a.formats, split: true}, "formats", "`formats` instead of the experiment's settings, separated by commas")
 	fs.Var(list{values: &a.outliers, split: true}, "outliers", "with --formats: `kinds` of outliers, separated by commas; none: without")
+	fs.StringVar(&a.calib, "calib", "", "calibration samples from `SET`: a set's name, a folder, FILE.json, or FILE.safetensors[:TENSOR] of token streams, drawn anew by each seed")
+	fs.StringVar(&a.tokens, "tokens", "", "ask no questions: predict the token streams of `FILE`.safetensors[:TENSOR] (experiment text by default)")
+	fs.StringVar(&a.fallback, "group-fallback", "", "`halve`: halve a group size that does not divide an input width, instead of refusing (experiment text does)")
 	fs.StringVar(&a.split, "split", string(datasets.Test), "`split`: test for reported numbers, tuning for choosing settings")
-	fs.Var(&a.limit, "limit", "questions over all tasks, `N` (default 1200)")
+	fs.Var(&a.limit, "limit", "questions over all tasks, `N` (default 1200), or the first N token streams (default all)")
 	fs.Var(&a.seeds, "seeds", "calibration seeds 0 to `N`-1 (default 8)")
-	fs.Var(&a.samples, "samples", "calibration samples, `N` (default 64)")
+	fs.Var(&a.samples, "samples", "calibration samples, `N` (default 64; experiment text: 16)")
 	fs.IntVar(&a.workers, "workers", 2, "cells worked on at once, `N`")
 	fs.StringVar(&a.out, "o", "", "`folder` to write (default runs/NAME)")
 	fs.BoolVar(&a.json, "json", false, "print the verdicts as JSON")
@@ -44,6 +51,9 @@ func (a *claims) Flags(fs *flag.FlagSet) {
 
 func (a *claims) Validate(args []string) error {
 	a.spec = "decisive"
+	if a.tokens != "" {
+		a.spec = harness.ClaimsText
+	}
 	if len(args) > 1 {
 		return fmt.Errorf("got %d arguments, expected at most one of %s", len(args), strings.Join(harness.ClaimSpecs(), ", "))
 	}
@@ -99,8 +109,12 @@ func (a *claims) load() (harness.ClaimsSpec, error) {
 			}
 		}
 	}
-	if a.limit.set {
-		spec.Prompts.N = a.limit.value
+	a.ask(&spec)
+	if a.calib != "" {
+		spec.Calibration.Name = a.calib
+	}
+	if a.fallback != "" {
+		spec.GroupFallback = ptq.GroupFallback(a.fallback)
 	}
 	if a.samples.set {
 		spec.Calibration.Samples = a.samples.value
@@ -111,11 +125,26 @@ func (a *claims) load() (harness.ClaimsSpec, error) {
 			spec.Seeds = append(spec.Seeds, uint64(i))
 		}
 	}
-	spec.Prompts.Split = a.split
 	if len(a.methods) > 0 {
 		err = spec.Only(a.methods)
 	}
 	return spec, err
+}
+
+// ask says what the cells are asked.
+func (a *claims) ask(spec *harness.ClaimsSpec) {
+	if a.tokens != "" {
+		spec.Streams = harness.Streams{From: a.tokens, N: a.limit.value}
+		spec.Prompts = harness.Prompts{}
+		return
+	}
+	if len(spec.Prompts.Tasks) == 0 {
+		return // an experiment on streams, which are not named
+	}
+	spec.Prompts.Split = a.split
+	if a.limit.set {
+		spec.Prompts.N = a.limit.value
+	}
 }
 
 func (a *claims) Run(ctx context.Context, c *console) error {

@@ -84,7 +84,7 @@ func BuildClaims(dir string, r *harness.ClaimsRun) error {
 		for _, metric := range harness.ClaimMetrics() {
 			t := familyTable(r, f, metric)
 			if metric != harness.MetricKL {
-				s.page.add(foldStart{f.Question + " By " + metricName(metric), false}, t, foldEnd{})
+				s.page.add(foldStart{f.Question + " By " + askedOf(r).metric(metric), false}, t, foldEnd{})
 				continue
 			}
 			s.page.add(t)
@@ -128,16 +128,6 @@ func jsonLines[T any](values []T) ([]byte, error) {
 		}
 	}
 	return b.Bytes(), nil
-}
-
-func metricName(metric string) string {
-	switch metric {
-	case harness.MetricKL:
-		return "KL"
-	case harness.MetricNLL:
-		return "NLL"
-	}
-	return metric
 }
 
 // settingOf is a verdict's model and setting, the model only where there are several.
@@ -232,13 +222,15 @@ func familyTable(r *harness.ClaimsRun, f harness.ClaimFamily, metric string) *di
 		}
 		t.Add(row...)
 	}
-	unit := "in % of the second's " + metricName(metric)
+	a := askedOf(r)
+	unit := "in % of the second's " + a.metric(metric)
 	if metric == harness.MetricAccuracy {
 		unit = "in points"
 	}
-	t.Caption = fmt.Sprintf("Difference in %s, %s, with 95%% intervals over calibration seeds and pictures (n = %s, %s). "+
-		"better, worse: beyond noise after Holm's correction over this table; ?: undecidable, in brackets how many times the questions and seeds would decide the difference seen.",
-		metricName(metric), unit, grouped(r.Spec.Prompts.N), count(len(r.Spec.Seeds), "seed"))
+	t.Caption = fmt.Sprintf("Difference in %s, %s, with 95%% intervals over calibration seeds and %ss (n = %s, %s). "+
+		"better, worse: beyond noise after Holm's correction over this table; identical: the same weights on every seed; ?: undecidable, "+
+		"in brackets how many times the %ss and seeds would decide the difference seen.",
+		a.metric(metric), unit, a.cluster, grouped(r.Asked), count(len(r.Spec.Seeds), "seed"), a.unit)
 	return t
 }
 
@@ -272,9 +264,10 @@ func ClaimsFigure(r *harness.ClaimsRun, f harness.ClaimFamily) (*display.Figure,
 
 // claimMethodSheet is every method's KL, NLL and accuracy.
 func claimMethodSheet(r *harness.ClaimsRun) *sheet {
+	a := askedOf(r)
 	s := &sheet{name: "methods", show: &display.Table{
-		Columns: []string{"setting", "method", "bits", "KL", "KL ÷ RTN", "NLL", "accuracy"},
-		Caption: fmt.Sprintf("Means over %s and %s; 95%% intervals over seeds and pictures.", count(len(r.Spec.Seeds), "calibration seed"), count(r.Spec.Prompts.N, "question")),
+		Columns: []string{"setting", "method", "bits", "KL", "KL ÷ RTN", "NLL", a.accuracy},
+		Caption: fmt.Sprintf("Means over %s and %s; 95%% intervals over seeds and %ss.", count(len(r.Spec.Seeds), "calibration seed"), count(r.Asked, a.unit), a.cluster),
 	}, csv: [][]string{{"model", "format", "outliers", "method", "bits", "kl", "kl_low", "kl_high", "nll", "nll_low", "nll_high", "accuracy", "accuracy_low", "accuracy_high"}}}
 	for _, model := range r.Spec.Models {
 		for _, st := range r.Spec.Settings {
@@ -300,8 +293,12 @@ func claimMethodSheet(r *harness.ClaimsRun) *sheet {
 				if len(r.Spec.Models) > 1 {
 					name += ", " + shortModel(model)
 				}
-				bits := r.Cell(model, st, ref.ID(), r.Spec.Seeds[0]).AvgBits
-				s.show.Add(name, ref.ID(), fixed(bits, 2), withInterval(e[0], number), percent(e[0].mean/plain), withInterval(e[1], number), withInterval(e[2], percent))
+				cell := r.Cell(model, st, ref.ID(), r.Spec.Seeds[0])
+				bits, method := cell.AvgBits, ref.ID()
+				if cell.As != "" {
+					method += " (" + cell.As + ")"
+				}
+				s.show.Add(name, method, fixed(bits, 2), withInterval(e[0], number), percent(e[0].mean/plain), withInterval(e[1], number), withInterval(e[2], percent))
 				s.csv = append(s.csv, slices.Concat([]string{model, st.Format, st.Outliers, ref.ID(), digits(bits)}, cells(e[0]), cells(e[1]), cells(e[2])))
 			}
 		}
@@ -330,54 +327,4 @@ func failedCells(r *harness.ClaimsRun) *display.Table {
 		t.Add(c.Model, harness.ClaimSetting{Format: c.Format, Outliers: c.Outliers}.String(), c.Method, c.Seed, c.Error)
 	}
 	return t
-}
-
-// claimsMethod says what the numbers are.
-func claimsMethod(r *harness.ClaimsRun) string {
-	return fmt.Sprintf("%s of the %s split (%s, %s), the same for every cell; %s on %s each; KL to the unquantized model over the whole vocabulary at the right answer's tokens, nats per token. "+
-		"Differences are paired by seed and question. SE² = variance of the seeds' means ÷ seeds + clustered variance of the questions' means over seeds; t intervals with Satterthwaite's degrees of freedom. "+
-		"Holm's correction runs over a family's claims in all settings, per metric.",
-		count(r.Spec.Prompts.N, "question"), r.Spec.Prompts.Split, strings.Join(r.Spec.Prompts.Tasks, ", "), count(r.Clusters, "picture"),
-		count(len(r.Spec.Seeds), "calibration seed"), count(r.Spec.Calibration.Samples, "sample"))
-}
-
-// claimsCommand runs the same experiment again: what differs from the built-in one of its
-// name stands in options.
-func claimsCommand(r *harness.ClaimsRun) string {
-	s := &r.Spec
-	command := fmt.Sprintf("./tlq claims %s --limit %d --seeds %d --samples %d", s.Name, s.Prompts.N, len(s.Seeds), s.Calibration.Samples)
-	builtin, err := harness.LoadClaims(s.Name)
-	if err != nil {
-		return command
-	}
-	if !slices.Equal(builtin.Models, s.Models) {
-		command += " --models " + strings.Join(s.Models, ",")
-	}
-	if s.Prompts.Split != builtin.Prompts.Split {
-		command += " --split " + s.Prompts.Split
-	}
-	if !slices.Equal(builtin.Settings, s.Settings) {
-		var formats, kinds []string
-		for _, st := range s.Settings {
-			kind := st.Outliers
-			if kind == "" {
-				kind = "none"
-			}
-			if !slices.Contains(formats, st.Format) {
-				formats = append(formats, st.Format)
-			}
-			if !slices.Contains(kinds, kind) {
-				kinds = append(kinds, kind)
-			}
-		}
-		command += " --formats " + strings.Join(formats, ",") + " --outliers " + strings.Join(kinds, ",")
-	}
-	if len(builtin.Methods) != len(s.Methods) {
-		var names []string
-		for _, m := range s.Methods {
-			names = append(names, m.ID())
-		}
-		command += " --methods " + strings.Join(names, ",")
-	}
-	return command
 }
