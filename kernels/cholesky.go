@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 )
 
 const (
-	// choleskyBlock columns are factored at a time; what lies left of them is
-	// subtracted by one product.
-	choleskyBlock = 128
-	// inverseBlock columns of an inverse are one task.
-	inverseBlock = 192
+	// choleskyBlock columns at most are factored at a time.
+	choleskyBlock = 256
+	// inverseBlock columns at most are inverted at a time.
+	inverseBlock = 128
+	// solveBlock rows are solved for at a time.
+	solveBlock = 128
 	// choleskySmall is the order up to which no product is worth its packing.
 	choleskySmall = 32
 )
@@ -38,34 +40,17 @@ func (e *PivotError) Unwrap() error { return ErrNotPositive }
 // A = L·Lᵀ, zeros above the diagonal. Only the lower triangle of a is read. The error
 // is a [PivotError]; a then holds nothing of use.
 //
-// Columns are taken in blocks of 128: what the blocks before contribute is subtracted
-// by one product, the block on the diagonal is factored, and the rows below are
+// Columns are halved until 256 are left: the first half is factored, what it
+// contributes to the second is subtracted by one product, and the second is factored. Of
+// 256 columns the block on the diagonal is factored, and the rows below are
 // multiplied by its inverse's transpose (so the bound on the residual carries the condition of
 // a diagonal block's factor, not of A's). Products run on several threads, bits don't
 // depend on how many.
 func Cholesky(a []float64, n int) error {
 	checkSquare("Cholesky", a, n)
-	inverse := make([]float64, choleskyBlock*choleskyBlock)
-	rest := make([]float64, max(0, n-choleskyBlock)*choleskyBlock)
-	for j := 0; j < n; j += choleskyBlock {
-		w := min(choleskyBlock, n-j)
-		diagonal := a[j*n+j:]
-		if j > 0 {
-			ParallelDgemm(false, true, n-j, w, j, -1, a[j*n:], n, a[j*n:], n, diagonal, n, true)
-		}
-		if at, pivot := factorSmall(diagonal, n, w); at >= 0 {
-			return &PivotError{Column: j + at, Pivot: pivot}
-		}
-		below := n - j - w
-		if below == 0 {
-			break
-		}
-		invertSmall(inverse, w, diagonal, n, w)
-		panel := a[(j+w)*n+j:]
-		for i := range below {
-			copy(rest[i*w:(i+1)*w], panel[i*n:])
-		}
-		ParallelDgemm(false, true, below, w, w, 1, rest, w, inverse, w, panel, n, false)
+	inverse := make([]float64, min(n, choleskyBlock)*min(n, choleskyBlock))
+	if err := factorColumns(a, n, 0, n, inverse); err != nil {
+		return err
 	}
 	for i := range n {
 		clear(a[i*n+i+1 : (i+1)*n])
@@ -73,29 +58,59 @@ func Cholesky(a []float64, n int) error {
 	return nil
 }
 
-// factorSmall replaces the lower triangle of a, rows ld apart, by its factor. It
-// returns the column whose pivot is not positive and the pivot, or −1. Above the diagonal
-// it may write.
-func factorSmall(a []float64, ld, n int) (column int, pivot float64) {
-	if n <= choleskySmall {
-		return factorDirect(a, ld, n)
+// factorColumns factors the columns first ≤ j < end of a [n, n], from which those before
+// are subtracted. inverse has room for a block on the diagonal.
+func factorColumns(a []float64, n, first, end int, inverse []float64) error {
+	w := end - first
+	if w > choleskyBlock {
+		half := (w/2 + choleskyBlock - 1) / choleskyBlock * choleskyBlock
+		middle := first + half
+		if err := factorColumns(a, n, first, middle, inverse); err != nil {
+			return err
+		}
+		subtractLower(a[middle*n+first:], a[middle*n+middle:], n, n-middle, end-middle, half)
+		return factorColumns(a, n, middle, end, inverse)
 	}
-	h := half(n)
-	if column, pivot = factorSmall(a, ld, h); column >= 0 {
+	if at, pivot := factorSmall(a[first*n+first:], n, inverse, w, w); at >= 0 {
+		return &PivotError{Column: first + at, Pivot: pivot}
+	}
+	below := n - end
+	tasks := min((below+dgemmMC-1)/dgemmMC, 2*runtime.GOMAXPROCS(0))
+	split(tasks, func(i int) {
+		from, to := below*i/tasks, below*(i+1)/tasks
+		buf := dgemmBuffers.Get().(*dgemmBuffer)
+		defer dgemmBuffers.Put(buf)
+		buf.timesTransposed(inverse, a[(end+from)*n+first:], n, to-from, w)
+	})
+	return nil
+}
+
+// factorSmall replaces the lower triangle of a, rows lda apart, by its factor, and
+// writes that one's inverse to x, rows ldx apart, zeros above the diagonal. It
+// returns the column whose pivot is not positive and the pivot, or −1. Above the diagonal
+// of a it may write.
+func factorSmall(a []float64, lda int, x []float64, ldx, n int) (column int, pivot float64) {
+	if n <= choleskySmall {
+		if column, pivot = factorDirect(a, lda, n); column < 0 {
+			invertDirect(x, ldx, a, lda, n)
+		}
 		return column, pivot
 	}
-	inverse, low := make([]float64, h*h), make([]float64, (n-h)*h)
-	invertSmall(inverse, h, a, ld, h)
+	h := half(n)
+	if column, pivot = factorSmall(a, lda, x, ldx, h); column >= 0 {
+		return column, pivot
+	}
+	below, rest, product := a[h*lda:], a[h*lda+h:], make([]float64, (n-h)*h)
 	for i := range n - h {
-		copy(low[i*h:(i+1)*h], a[(h+i)*ld:])
+		copy(product[i*h:(i+1)*h], below[i*lda:])
 	}
-	below, rest := a[h*ld:], a[h*ld+h:]
-	Dgemm(false, true, n-h, h, h, 1, low, h, inverse, h, below, ld, false)
-	Dgemm(false, true, n-h, n-h, h, -1, below, ld, below, ld, rest, ld, true)
-	if column, pivot = factorSmall(rest, ld, n-h); column >= 0 {
-		column += h
+	Dgemm(false, true, n-h, h, h, 1, product, h, x, ldx, below, lda, false)
+	Dgemm(false, true, n-h, n-h, h, -1, below, lda, below, lda, rest, lda, true)
+	if column, pivot = factorSmall(rest, lda, x[h*ldx+h:], ldx, n-h); column >= 0 {
+		return column + h, pivot
 	}
-	return column, pivot
+	invertBelow(x, ldx, below, lda, h, n, product)
+	return -1, 0
 }
 
 // half cuts n, above 32, into two parts of whole tiles.
@@ -116,32 +131,65 @@ func factorDirect(a []float64, ld, n int) (column int, pivot float64) {
 	return -1, 0
 }
 
-// InvertLower returns the inverse X of the lower triangular l [n, n], zeros above the
-// diagonal. What l holds above its diagonal is not read. Entries of l's diagonal must
-// not be zero, else X holds infinities and NaN.
+// InvertLower overwrites the lower triangular l [n, n] with its inverse. What lies above the
+// diagonal is neither used nor changed. Entries of l's diagonal must
+// not be zero, else the inverse holds infinities and NaN.
 //
-// A block of columns of X is X_jj = L_jj⁻¹ and, going down, X_ij = −L_ii⁻¹·Σ_k L_ik·X_kj
-// over j ≤ k < i; blocks of columns run on several threads, whose number changes no
-// bit.
-func InvertLower(l []float64, n int) []float64 {
+// Blocks on the diagonal are inverted, then blocks twice as large from two of them,
+//
+//	[L₁ 0; M L₂]⁻¹ = [L₁⁻¹ 0; −L₂⁻¹·M·L₁⁻¹ L₂⁻¹],
+//
+// and so on. Products with triangles take half of what square ones do, and run in
+// place, on several threads, whose number changes no bit.
+func InvertLower(l []float64, n int) {
 	checkSquare("InvertLower", l, n)
-	x := make([]float64, n*n)
-	blocks := (n + inverseBlock - 1) / inverseBlock
-	split(blocks, func(b int) {
-		j := b * inverseBlock
-		invertSmall(x[j*n+j:], n, l[j*n+j:], n, min(inverseBlock, n-j))
-	})
-	split(blocks, func(b int) {
-		j := b * inverseBlock
-		w := min(inverseBlock, n-j)
-		sum := make([]float64, inverseBlock*w)
-		for i := j + w; i < n; i += inverseBlock {
-			h := min(inverseBlock, n-i)
-			Dgemm(false, false, h, w, i-j, 1, l[i*n+j:], n, x[j*n+j:], n, sum, w, false)
-			Dgemm(false, false, h, w, h, -1, x[i*n+i:], n, sum, w, x[i*n+j:], n, false)
+	split((n+inverseBlock-1)/inverseBlock, func(b int) {
+		i := b * inverseBlock
+		w := min(inverseBlock, n-i)
+		x := make([]float64, w*w)
+		invertSmall(x, w, l[i*n+i:], n, w)
+		for r := range w {
+			copy(l[(i+r)*n+i:][:r+1], x[r*w:])
 		}
 	})
-	return x
+	for w := inverseBlock; w < n; w *= 2 {
+		joinInverses(l, n, w)
+	}
+}
+
+// joinInverses makes inverses of order 2·w from those of order w on the diagonal of l
+// and what lies between them; the last may be smaller.
+func joinInverses(l []float64, n, w int) {
+	pairs := (n - w + 2*w - 1) / (2 * w)
+	parts := min((w+inverseBlock-1)/inverseBlock, max((w+dgemmNC-1)/dgemmNC, (4*runtime.GOMAXPROCS(0)+pairs-1)/pairs))
+	each := func(f func(buf *dgemmBuffer, top, part int)) {
+		split(pairs*parts, func(i int) {
+			buf := dgemmBuffers.Get().(*dgemmBuffer)
+			defer dgemmBuffers.Put(buf)
+			f(buf, i/parts*2*w, i%parts)
+		})
+	}
+	each(func(buf *dgemmBuffer, top, part int) { // columns of M
+		middle := top + w
+		from, to := cut(w, part, parts, dgemmColumns), cut(w, part+1, parts, dgemmColumns)
+		buf.minusLowerTimes(l[middle*n+middle:], l[middle*n+top+from:], n, min(w, n-middle), to-from)
+	})
+	each(func(buf *dgemmBuffer, top, part int) { // rows of M
+		middle := top + w
+		m := min(w, n-middle)
+		from, to := cut(m, part, parts, dgemmRows), cut(m, part+1, parts, dgemmRows)
+		if from < to {
+			buf.timesLower(l[top*n+top:], l[(middle+from)*n+top:], n, to-from, w)
+		}
+	})
+}
+
+// cut is where part i of n begins, a multiple of whole.
+func cut(n, i, parts, whole int) int {
+	if i == parts {
+		return n
+	}
+	return n * i / parts / whole * whole
 }
 
 // invertSmall writes the inverse of the lower triangle of l to x, zeros above the
@@ -154,8 +202,14 @@ func invertSmall(x []float64, ldx int, l []float64, ldl, n int) {
 	h := half(n)
 	invertSmall(x, ldx, l, ldl, h)
 	invertSmall(x[h*ldx+h:], ldx, l[h*ldl+h:], ldl, n-h)
-	product := make([]float64, (n-h)*h)
-	Dgemm(false, false, n-h, h, h, 1, l[h*ldl:], ldl, x, ldx, product, h, false)
+	invertBelow(x, ldx, l[h*ldl:], ldl, h, n, make([]float64, (n-h)*h))
+}
+
+// invertBelow completes the inverse x [n, n] whose blocks on the diagonal, the first one of
+// order h, are there: below are the rows from h on of the triangle. product has room for
+// [n−h, h].
+func invertBelow(x []float64, ldx int, below []float64, ldl, h, n int, product []float64) {
+	Dgemm(false, false, n-h, h, h, 1, below, ldl, x, ldx, product, h, false)
 	Dgemm(false, false, n-h, h, n-h, -1, x[h*ldx+h:], ldx, product, h, x[h*ldx:], ldx, false)
 	for i := range h {
 		clear(x[i*ldx+h:][:n-h])
@@ -186,14 +240,14 @@ func SolveLower(trans bool, l []float64, n int, b []float64, m int) {
 	if m < 0 || len(b) != n*m {
 		panic(fmt.Sprintf("kernels: SolveLower: a right-hand side of %d, want [%d, %d]", len(b), n, m))
 	}
-	inverse, part := make([]float64, choleskyBlock*choleskyBlock), make([]float64, choleskyBlock*m)
-	blocks := (n + choleskyBlock - 1) / choleskyBlock
+	inverse, part := make([]float64, solveBlock*solveBlock), make([]float64, solveBlock*m)
+	blocks := (n + solveBlock - 1) / solveBlock
 	for step := range blocks {
-		i := step * choleskyBlock
+		i := step * solveBlock
 		if trans {
-			i = (blocks - 1 - step) * choleskyBlock
+			i = (blocks - 1 - step) * solveBlock
 		}
-		w := min(choleskyBlock, n-i)
+		w := min(solveBlock, n-i)
 		rows := b[i*m : (i+w)*m]
 		switch {
 		case trans && i+w < n:
@@ -232,7 +286,8 @@ func factorReversed(u []float64, n int) error {
 		}
 		return err
 	}
-	reverse(u, InvertLower(u, n))
+	InvertLower(u, n)
+	reverseInPlace(u)
 	return nil
 }
 
@@ -245,6 +300,19 @@ func reverse(dst, src []float64) {
 		d := dst[n-to : n-i*part]
 		for k, v := range src[i*part : to] {
 			d[len(d)-1-k] = v
+		}
+	})
+}
+
+// reverseInPlace puts the last element first.
+func reverseInPlace(x []float64) {
+	const part = 1 << 16
+	half := len(x) / 2
+	split((half+part-1)/part, func(i int) {
+		from, to := i*part, min((i+1)*part, half)
+		front, back := x[from:to], x[len(x)-to:len(x)-from]
+		for k, v := range front {
+			front[k], back[len(back)-1-k] = back[len(back)-1-k], v
 		}
 	})
 }

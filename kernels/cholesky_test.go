@@ -125,17 +125,24 @@ func TestInvertLower(t *testing.T) {
 			if err := Cholesky(l, n); err != nil {
 				t.Fatal(err)
 			}
-			x := InvertLower(l, n)
+			x := slices.Clone(l)
+			for i := range n { // the upper triangle is not used
+				for j := i + 1; j < n; j++ {
+					x[i*n+j] = math.NaN()
+				}
+			}
+			InvertLower(x, n)
 			product, one := make([]float64, n*n), make([]float64, n*n)
-			Dgemm(false, false, n, n, n, 1, x, n, l, n, product, n, false)
 			for i := range n {
 				one[i*n+i] = 1
 				for j := i + 1; j < n; j++ {
-					if x[i*n+j] != 0 {
-						t.Fatalf("n = %d: X[%d, %d] = %v above the diagonal", n, i, j, x[i*n+j])
+					if x[i*n+j] == x[i*n+j] {
+						t.Fatalf("n = %d: wrote %v to [%d, %d], above the diagonal", n, x[i*n+j], i, j)
 					}
+					x[i*n+j] = 0
 				}
 			}
+			Dgemm(false, false, n, n, n, 1, x, n, l, n, product, n, false)
 			if d := largest(product, one); !(d <= 100*residual(n)) {
 				t.Errorf("n = %d: X·L is off by %g", n, d)
 			}
@@ -173,6 +180,172 @@ func TestSolveLower(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkTriangles compares the products that write in place with plain sums. Beyond the
+// triangles lie NaN.
+func checkTriangles(t *testing.T, rng *rand.Rand, m, n, pad int) {
+	t.Helper()
+	ld := max(m, n) + pad
+	triangle := func(n int) []float64 {
+		x := randomWide(rng, n*ld)
+		for i := range x {
+			if i%ld > i/ld {
+				x[i] = math.NaN()
+			}
+		}
+		return x
+	}
+	compare := func(name string, got, b []float64, rows, columns, terms int, want func(i, j int) (sum, size float64)) {
+		for i := range rows {
+			for j := range ld {
+				at := i*ld + j
+				if j >= columns {
+					if got[at] != b[at] {
+						t.Fatalf("%s, m = %d, n = %d: wrote to [%d, %d], outside", name, m, n, i, j)
+					}
+					continue
+				}
+				if sum, size := want(i, j); !(math.Abs(got[at]-sum) <= 2*float64(terms+3)*0x1p-53*size) {
+					t.Fatalf("%s, m = %d, n = %d: [%d, %d] is %v, want %v", name, m, n, i, j, got[at], sum)
+				}
+			}
+		}
+	}
+	buf := new(dgemmBuffer)
+	b := randomWide(rng, m*ld)
+
+	x, got := triangle(m), slices.Clone(b)
+	width := min(n, dgemmNC)
+	buf.minusLowerTimes(x, got, ld, m, width)
+	compare("−X·B", got, b, m, width, m, func(i, j int) (sum, size float64) {
+		for k := range i + 1 {
+			sum -= x[i*ld+k] * b[k*ld+j]
+			size += math.Abs(x[i*ld+k] * b[k*ld+j])
+		}
+		return sum, size
+	})
+
+	x, got = triangle(n), slices.Clone(b)
+	buf.timesLower(x, got, ld, m, n)
+	compare("B·X", got, b, m, n, n, func(i, j int) (sum, size float64) {
+		for k := j; k < n; k++ {
+			sum += b[i*ld+k] * x[k*ld+j]
+			size += math.Abs(b[i*ld+k] * x[k*ld+j])
+		}
+		return sum, size
+	})
+
+	width = min(n, dgemmKC)
+	y := randomWide(rng, width*width)
+	for i := range y {
+		if i%width > i/width {
+			y[i] = 0
+		}
+	}
+	got = slices.Clone(b)
+	buf.timesTransposed(y, got, ld, m, width)
+	compare("B·Yᵀ", got, b, m, width, width, func(i, j int) (sum, size float64) {
+		for k := range j + 1 {
+			sum += b[i*ld+k] * y[j*width+k]
+			size += math.Abs(b[i*ld+k] * y[j*width+k])
+		}
+		return sum, size
+	})
+
+	steps := pad + 1
+	columns := min(m, n)
+	c := randomWide(rng, m*ld)
+	got = slices.Clone(c)
+	subtractLower(b, got, ld, m, columns, steps)
+	for i := range m {
+		for j := range ld {
+			switch at := i*ld + j; {
+			case j > i && j < columns: // may be anything
+				got[at] = c[at]
+			case j <= i && j < columns:
+				sum, size := c[at], math.Abs(c[at])
+				for k := range steps {
+					sum -= b[i*ld+k] * b[j*ld+k]
+					size += math.Abs(b[i*ld+k] * b[j*ld+k])
+				}
+				if !(math.Abs(got[at]-sum) <= 2*float64(steps+3)*0x1p-53*size) {
+					t.Fatalf("C − A·Bᵀ, m = %d, n = %d: [%d, %d] is %v, want %v", m, n, i, j, got[at], sum)
+				}
+				got[at] = c[at]
+			}
+		}
+	}
+	if !slices.Equal(got, c) {
+		t.Fatalf("C − A·Bᵀ, m = %d, n = %d: wrote outside", m, n)
+	}
+}
+
+func TestTriangles(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(9, 8))
+		for i, size := range [][2]int{{1, 1}, {5, 3}, {6, 8}, {7, 9}, {121, 17}, {130, 121}, {250, 33}, {3, 530}, {13, 800}, {490, 7}} {
+			checkTriangles(t, rng, size[0], size[1], []int{0, 5, 259}[i%3])
+		}
+	})
+}
+
+func FuzzTriangles(f *testing.F) {
+	f.Add(uint64(1), uint16(40), uint16(60), uint8(7))
+	f.Fuzz(func(t *testing.T, seed uint64, m, n uint16, pad uint8) {
+		checkTriangles(t, rand.New(rand.NewPCG(seed, 1)), 1+int(m)%300, 1+int(n)%800, int(pad))
+	})
+}
+
+// Large enough for every kind of block: the same bits on any number of threads, and an
+// inverse.
+func TestInverseFactorLarge(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	const n = 1179
+	rng := rand.New(rand.NewPCG(6, 8))
+	h := make([]float64, n*n)
+	for i := range n {
+		for j := range i + 1 {
+			h[i*n+j] = rng.NormFloat64()
+			h[j*n+i] = h[i*n+j]
+		}
+		h[i*n+i] = 3 * n // dominates its row
+	}
+	var first []float64
+	for _, threads := range []int{1, 2, 7} {
+		runtime.GOMAXPROCS(threads)
+		u, err := InverseFactor(h, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = u
+		}
+		if !slices.Equal(u, first) {
+			t.Fatalf("%d threads give other bits", threads)
+		}
+	}
+	x, back := make([]float64, n), make([]float64, n)
+	for i := range x {
+		x[i] = rng.NormFloat64()
+	}
+	for _, trans := range []bool{false, true} { // Uᵀ·U·H·x = x
+		if !trans {
+			Dgemm(false, false, n, 1, n, 1, h, n, x, 1, back, 1, false)
+			x, back = back, x
+		}
+		Dgemm(trans, false, n, 1, n, 1, first, n, x, 1, back, 1, false)
+		x, back = back, x
+	}
+	rng = rand.New(rand.NewPCG(6, 8))
+	for range n * (n + 1) / 2 {
+		rng.NormFloat64()
+	}
+	for i := range x {
+		if want := rng.NormFloat64(); !(math.Abs(x[i]-want) <= 1000*residual(n)) {
+			t.Fatalf("U·U·H·x at %d is %v, want %v", i, x[i], want)
+		}
+	}
 }
 
 // Uᵀ·U is H⁻¹, U has the definition's values, and the same bits on any number of
@@ -237,7 +410,7 @@ func BenchmarkFactor(b *testing.B) {
 			})
 		}
 		bench("cholesky", func() { copy(work, a); _ = Cholesky(work, n) })
-		bench("inverse", func() { InvertLower(l, n) })
+		bench("inverse", func() { copy(work, l); InvertLower(work, n) })
 		bench("factor", func() { _, _ = InverseFactor(a, n) })
 		if n > 2048 {
 			continue

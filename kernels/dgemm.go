@@ -98,10 +98,15 @@ func (buf *dgemmBuffer) block(mc, nc, kc int, alpha float64, c []float64, ldc in
 // panel multiplies the packed strips, mc rows, from strip number first on, with the
 // packed panel of the columns from j on.
 func (buf *dgemmBuffer) panel(first, j, mc, nc, kc int, alpha float64, c []float64, ldc int, add bool) {
-	panel, columns := buf.panels[j*kc:], min(dgemmColumns, nc-j)
+	buf.span(first, j, mc, nc, kc, 0, kc, alpha, c, ldc, add)
+}
+
+// span is panel over the steps from ≤ p < to of kc.
+func (buf *dgemmBuffer) span(first, j, mc, nc, kc, from, to int, alpha float64, c []float64, ldc int, add bool) {
+	strips, panel, columns := buf.strips[from*dgemmRows:], buf.panels[j*kc+from*dgemmColumns:], min(dgemmColumns, nc-j)
 	t := first
 	if whole := mc / dgemmRows; columns == dgemmColumns && whole > first {
-		dgemmStrips(kc, buf.strips[first*dgemmRows*kc:], panel, c[first*dgemmRows*ldc+j:], ldc, alpha, add, whole-first)
+		dgemmStrips(to-from, kc, strips[first*dgemmRows*kc:], panel, c[first*dgemmRows*ldc+j:], ldc, alpha, add, whole-first)
 		t = whole
 	}
 	for ; t*dgemmRows < mc; t++ { // through a tile of our own, which may be partial
@@ -112,7 +117,7 @@ func (buf *dgemmBuffer) panel(first, j, mc, nc, kc int, alpha float64, c []float
 				copy(buf.edge[i*dgemmColumns:][:columns], c[at+i*ldc:])
 			}
 		}
-		dgemmStrips(kc, buf.strips[t*dgemmRows*kc:], panel, buf.edge[:], dgemmColumns, alpha, add, 1)
+		dgemmStrips(to-from, kc, strips[t*dgemmRows*kc:], panel, buf.edge[:], dgemmColumns, alpha, add, 1)
 		for i := range rows {
 			copy(c[at+i*ldc:][:columns], buf.edge[i*dgemmColumns:])
 		}

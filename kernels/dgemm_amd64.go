@@ -4,10 +4,10 @@ package kernels
 // at least 1.
 
 // dgemmTiles computes tiles successive tiles of 6×8 elements of C from as many
-// strips of A, one after the other, and one panel of B.
+// strips of A, skip bytes between one's end and the next, and one panel of B.
 //
 //go:noescape
-func dgemmTiles(k int, a, b, c *float64, ldc int, alpha float64, add bool, tiles int)
+func dgemmTiles(k int, a, b, c *float64, ldc int, alpha float64, add bool, tiles, skip int)
 
 // dpackCopy8 copies the first 8 elements of each of k rows to consecutive places.
 //
@@ -30,13 +30,13 @@ func dpackTransposed8(groups int, src *float64, ld int, dst *float64)
 func dpackTransposed6(groups int, src *float64, ld int, dst *float64)
 
 // dgemmStrips computes tiles·6 rows of 8 columns of C from packed strips of A and
-// one packed panel of B.
-func dgemmStrips(k int, a, b, c []float64, ldc int, alpha float64, add bool, tiles int) {
+// one packed panel of B, k of the pitch steps that a strip has.
+func dgemmStrips(k, pitch int, a, b, c []float64, ldc int, alpha float64, add bool, tiles int) {
 	if !useAVX2 {
-		dgemmStripsGo(k, a, b, c, ldc, alpha, add, tiles)
+		dgemmStripsGo(k, pitch, a, b, c, ldc, alpha, add, tiles)
 		return
 	}
-	dgemmTiles(k, &a[0], &b[0], &c[0], ldc*8, alpha, add, tiles)
+	dgemmTiles(k, &a[0], &b[0], &c[0], ldc*8, alpha, add, tiles, (pitch-k)*dgemmRows*8)
 }
 
 // dpack writes k steps of width lanes, lane i of step p at src[i*ls+p*ks], as

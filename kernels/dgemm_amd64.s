@@ -40,13 +40,14 @@
 	VMOVUPD     hi, 32(DX)     \
 	ADDQ        R9, DX
 
-// func dgemmTiles(k int, a, b, c *float64, ldc int, alpha float64, add bool, tiles int)
-TEXT ·dgemmTiles(SB), NOSPLIT, $0-64
+// func dgemmTiles(k int, a, b, c *float64, ldc int, alpha float64, add bool, tiles, skip int)
+TEXT ·dgemmTiles(SB), NOSPLIT, $0-72
 	MOVQ a+8(FP), SI
 	MOVQ b+16(FP), R14
 	MOVQ c+24(FP), DX
 	MOVQ ldc+32(FP), R9
 	MOVQ tiles+56(FP), R15
+	MOVQ skip+64(FP), R12
 	LEAQ (R9)(R9*2), R10
 
 tile:
@@ -99,6 +100,7 @@ done:
 	ADD(Y10, Y11)
 	ADD(Y12, Y13)
 	ADD(Y14, Y15)
+	ADDQ R12, SI
 	DECQ R15
 	JNZ  tile
 	VZEROUPPER
@@ -111,6 +113,7 @@ store:
 	STORE(Y10, Y11)
 	STORE(Y12, Y13)
 	STORE(Y14, Y15)
+	ADDQ R12, SI
 	DECQ R15
 	JNZ  tile
 	VZEROUPPER

@@ -2,9 +2,9 @@ package kernels
 
 // dgemmStripsGo is dgemmStrips in plain Go. Products are rounded before they are
 // added (the conversions forbid fusing), so that all machines give the same bits.
-func dgemmStripsGo(k int, a, b, c []float64, ldc int, alpha float64, add bool, tiles int) {
+func dgemmStripsGo(k, pitch int, a, b, c []float64, ldc int, alpha float64, add bool, tiles int) {
 	for t := range tiles {
-		strip := a[t*k*dgemmRows:][:k*dgemmRows]
+		strip := a[t*pitch*dgemmRows:][:k*dgemmRows]
 		for i := range dgemmRows {
 			for j := 0; j < dgemmColumns; j += 4 {
 				var s0, s1, s2, s3 float64

@@ -1,9 +1,11 @@
 package kernels
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -176,6 +178,67 @@ func productCases(f fence, m, n, k int) []guardCase {
 	}
 }
 
+// solverCases are the factorizations of order n, and rounding of rows weights each in
+// groups.
+func solverCases(f fence, rows, n int) []guardCase {
+	h, work, b := fenced[float64](f, n*n), fenced[float64](f, n*n), fenced[float64](f, n*rows)
+	x, w := f.normals(3*n*n), f.normals(rows*n)
+	AddGram(h, x, nil, n)
+	right := slices.Clone(w)
+	factored := func() {
+		copy(work, h)
+		if err := Cholesky(work, n); err != nil {
+			panic(err)
+		}
+	}
+	narrow := func(out []float32, wide []float64) {
+		for i, v := range wide {
+			out[i] = float32(v)
+		}
+	}
+	group := n
+	for group > 1 && (n%group != 0 || group > 16) {
+		group--
+	}
+	list := []guardCase{
+		{"Cholesky", 1e-5, func(out []float32) { factored(); narrow(out, work) }, n * n},
+		{"InvertLower", 1e-5, func(out []float32) { factored(); InvertLower(work, n); narrow(out, work) }, n * n},
+		{"InverseFactor", 1e-5, func(out []float32) {
+			u, err := InverseFactor(h, n)
+			if err != nil {
+				panic(err)
+			}
+			narrow(out, u)
+		}, n * n},
+		{"ClipGroups", 0, func(out []float32) { ClipGroups(out, w, h, rows, n, group, 4, false) }, rows * n / group},
+	}
+	for _, trans := range []bool{false, true} {
+		list = append(list, guardCase{"SolveLower", 1e-5, func(out []float32) {
+			factored()
+			for i, v := range right {
+				b[i] = float64(v)
+			}
+			SolveLower(trans, work, n, b, rows)
+			narrow(out, b)
+		}, n * rows})
+	}
+	// Codes may differ at ties, so only that nothing outside is touched is looked at.
+	wide := fenced[float64](f, rows*n)
+	for i, v := range w {
+		wide[i] = float64(v)
+	}
+	o := SolveOptions{Rule: GridRule{Kind: GridGPTQ, Bits: 4}, Group: group, Block: 1 + f.rng.IntN(n), Damp: 0.01}
+	return append(list, guardCase{"SolveColumns", 0, func([]float32) {
+		_, narrowErr := SolveColumns(w, rows, n, h, o)
+		drifting := o
+		drifting.Drift, drifting.DriftWeight = h, 0.25
+		_, wideErr := SolveColumns(wide, rows, n, h, drifting)
+		if err := errors.Join(narrowErr, wideErr); err != nil {
+			panic(err)
+		}
+	}, 0})
+}
+
 // checkGuarded runs a kernel on both paths, its destination fenced too.
 func checkGuarded(t *testing.T, f fence, c guardCase) {
 	t.Helper()
@@ -205,7 +268,7 @@ func checkGuarded(t *testing.T, f fence, c guardCase) {
 func checkAllGuarded(t *testing.T, seed uint64, m, n, k int) {
 	t.Helper()
 	f := fence{t, rand.New(rand.NewPCG(seed, 1))}
-	for _, list := range [][]guardCase{vectorCases(f, n), rowCases(f, m, n), productCases(f, m, n, k)} {
+	for _, list := range [][]guardCase{vectorCases(f, n), rowCases(f, m, n), productCases(f, m, n, k), solverCases(f, m, n)} {
 		for _, c := range list {
 			checkGuarded(t, f, c)
 		}

@@ -246,7 +246,8 @@ func (s *solver) factor(h []float64) error {
 // invert computes U and P.
 func (s *solver) invert() {
 	s.u = s.l
-	reverse(s.u, InvertLower(s.l, s.cols))
+	InvertLower(s.u, s.cols)
+	reverseInPlace(s.u)
 	if s.o.Drift != nil {
 		s.p = driftFactor(s.orderedDrift(), s.u, s.cols, s.o.DriftWeight)
 		s.out.Drift = s.p
