@@ -59,7 +59,7 @@ func importanceKey(c *Samples, name string, q Quantization) Key {
 		params.Parts = q.Method.Tokens.Parts
 	}
 	inputs := []Key{c.key}
-	needs := importanceNeeds(name)
+	needs := q.Method.Tokens.Needs(name)
 	if needs.Error || needs.Product {
 		params.Path, params.Format, params.Fallback = q.Method.Path, q.Format.String(), q.Fallback
 	}
@@ -67,15 +67,6 @@ func importanceKey(c *Samples, name string, q Quantization) Key {
 		inputs = append(inputs, gradientsKey(c))
 	}
 	return NewKey(importanceStage, params, inputs...)
-}
-
-func importanceNeeds(name string) ptq.Needs {
-	for _, imp := range ptq.Importances() {
-		if imp.Name == name {
-			return imp.Needs
-		}
-	}
-	return ptq.Needs{}
 }
 
 // Importance computes what the method's token selection ranks by, for every
@@ -93,7 +84,8 @@ func (m *Model) importance(c *Samples, name string, q Quantization) (*ptq.TokenS
 	return once(m, fmt.Sprintf("importance %s of %s at %s", name, m.Name, q.Format), importanceKey(c, name, q), m.statsCodec(),
 		func(m *Model) (*ptq.TokenStats, error) {
 			var gradients *ptq.TokenStats
-			if importanceNeeds(name).Gradient {
+			needs := q.Method.Tokens.Needs(name)
+			if needs.Gradient {
 				var err error
 				if gradients, err = m.Gradients(c); err != nil {
 					return nil, err
@@ -105,7 +97,7 @@ func (m *Model) importance(c *Samples, name string, q Quantization) (*ptq.TokenS
 			}
 			defer closeEngine(e)
 			defer m.boundGarbage()()
-			if !importanceNeeds(name).Product || importanceNeeds(name).Gradient || m.s.Store.Has(gradientsKey(c)) {
+			if !needs.Product || needs.Gradient || m.s.Store.Has(gradientsKey(c)) {
 				return e.Importance(m.s.ctx, name, gradients, c.rng(importanceStream))
 			}
 			out, gradients, err := e.ImportanceAndGradients(m.s.ctx, name, c.rng(importanceStream))

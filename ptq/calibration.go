@@ -49,8 +49,6 @@ type Calibration struct {
 	Method   Method
 	Format   Format
 	Fallback GroupFallback
-	// Own are importances beside the built-in ones.
-	Own []Importance
 	// Workers is how many calls of the runner are made side by side; 0: one per
 	// processor. It changes no bit of any result.
 	Workers int
@@ -65,7 +63,7 @@ type Calibration struct {
 // method or format, a group size
 // that does not fit the model, no samples.
 func (c *Calibration) Check() error {
-	if err := firstError(c.Method.Validate(c.Own...), c.Format.Validate()); err != nil {
+	if err := firstError(c.Method.Validate(), c.Method.Tokens.checkOwn(), c.Format.Validate()); err != nil {
 		return err
 	}
 	if err := oneOf("group fallback", c.Fallback, RefuseGroup, HalveGroup); err != nil {
@@ -192,7 +190,7 @@ func (c *Calibration) Importance(ctx context.Context, name string, gradients *To
 // ImportanceAndGradients computes an importance that needs [Needs].Product, and what
 // [Calibration.Gradients] would give, bit for bit, from the same backward pass.
 func (c *Calibration) ImportanceAndGradients(ctx context.Context, name string, rng *rand.Rand) (importance, gradients *TokenStats, err error) {
-	if imp, err := findImportance(name, c.Own); err != nil || !imp.Needs.Product || imp.Needs.Gradient {
+	if imp, err := c.Method.Tokens.find(name); err != nil || !imp.Needs.Product || imp.Needs.Gradient {
 		return nil, nil, errors.Join(err, fmt.Errorf("ptq: importance %q takes no backward pass of its own, or needs the gradients beforehand; measure them by themselves", name))
 	}
 	return c.importance(ctx, name, nil, true, rng)
@@ -200,12 +198,12 @@ func (c *Calibration) ImportanceAndGradients(ctx context.Context, name string, r
 
 // importance also returns the gradients where it is asked to and they are at hand.
 func (c *Calibration) importance(ctx context.Context, name string, gradients *TokenStats, also bool, rng *rand.Rand) (*TokenStats, *TokenStats, error) {
-	imp, err := findImportance(name, c.Own)
+	imp, err := c.Method.Tokens.find(name)
 	if err != nil {
 		return nil, nil, err
 	}
 	if imp.Needs.Late() {
-		return nil, nil, fmt.Errorf("ptq: importance %q is measured while layers are calibrated, on the streams found there; expected one of %s", name, strings.Join(earlyNames(c.Own), ", "))
+		return nil, nil, fmt.Errorf("ptq: importance %q is measured while layers are calibrated, on the streams found there; expected one of %s", name, strings.Join(c.Method.Tokens.earlyNames(), ", "))
 	}
 	samples, err := c.samples()
 	if err != nil {

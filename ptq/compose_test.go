@@ -14,8 +14,8 @@ import (
 // allow are among them.
 func axes() map[string][]string {
 	return map[string][]string{
-		"tokens.importance": importanceNames(nil),
-		"tokens.weight":     append([]string{WeightHard, WeightImportance}, importanceNames(nil)...),
+		"tokens.importance": Tokens{}.importanceNames(),
+		"tokens.weight":     append([]string{WeightHard, WeightImportance}, Tokens{}.importanceNames()...),
 		"tokens.clip":       {"none", "iqr", "iqr-both"},
 		"tokens.keep":       {"0", "0.25", "0.5", "1"},
 		"tokens.pool":       {"sample", "modality", "global"},

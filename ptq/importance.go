@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/tlqlab/tlqlab/models"
 )
 
 // Importance is a way of telling how much a token matters. A new one is a value
-// of this type, passed to the stages beside the built-in ones.
+// of this type that a method carries: see [Tokens.Use].
 type Importance struct {
 	Name  string
 	Title string
@@ -181,24 +182,74 @@ func modalityScore(v *TokenView) []float32 {
 	return out
 }
 
-// findImportance looks a name up among the caller's own and the built-in
-// importances.
-func findImportance(name string, own []Importance) (Importance, error) {
-	for _, list := range [][]Importance{own, Importances()} {
-		for _, imp := range list {
-			if imp.Name == name {
-				return imp, nil
+// OwnPrefix begins the names of importances that are not built in and that a method may
+// name without carrying them, such as one that is read back from a record.
+const OwnPrefix = "own:"
+
+// Use makes an importance of the caller's own rank tokens for the selection. The
+// method's JSON holds its name alone.
+func (t *Tokens) Use(imp Importance) {
+	t.own = append(slices.Clip(t.own), imp)
+	t.Importance = imp.Name
+}
+
+// WeighBy makes an importance of the caller's own weigh the selected tokens.
+func (t *Tokens) WeighBy(imp Importance) {
+	t.own = append(slices.Clip(t.own), imp)
+	t.Weight = imp.Name
+}
+
+// find looks a name up among the method's own importances, latest first, and the built-in
+// ones.
+func (t Tokens) find(name string) (Importance, error) {
+	for _, imp := range slices.Backward(t.own) {
+		if imp.Name == name {
+			return imp, nil
+		}
+	}
+	for _, imp := range Importances() {
+		if imp.Name == name {
+			return imp, nil
+		}
+	}
+	if strings.HasPrefix(name, OwnPrefix) {
+		return Importance{}, fmt.Errorf("ptq: importance %q is a function of the program that made the method; declare it there and pass it to Tokens.Use", name)
+	}
+	return Importance{}, fmt.Errorf("ptq: unknown importance %q; expected %s", name, choices(name, t.importanceNames()))
+}
+
+// checkOwn reports an importance that is named but not at hand.
+func (t Tokens) checkOwn() error {
+	for _, name := range []string{t.Importance, t.weighsBy()} {
+		if strings.HasPrefix(name, OwnPrefix) {
+			if _, err := t.find(name); err != nil {
+				return err
 			}
 		}
 	}
-	return Importance{}, fmt.Errorf("ptq: unknown importance %q; expected %s", name, choices(name, importanceNames(own)))
+	return nil
 }
 
-func importanceNames(own []Importance) []string {
+// Needs is what the named importance reads; nothing where there is none of that name.
+func (t Tokens) Needs(name string) Needs {
+	imp, err := t.find(name)
+	if err != nil {
+		return Needs{}
+	}
+	return imp.Needs
+}
+
+// importanceNames lists the importances that t may name.
+func (t Tokens) importanceNames() []string {
 	var names []string
-	for _, list := range [][]Importance{Importances(), own} {
+	for _, list := range [][]Importance{Importances(), t.own} {
 		for _, imp := range list {
 			names = append(names, imp.Name)
+		}
+	}
+	for _, name := range []string{t.Importance, t.Weight} {
+		if strings.HasPrefix(name, OwnPrefix) {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -69,6 +69,8 @@ type Tokens struct {
 	Parts Parts `json:"parts,omitzero"`
 	// Integrate serves the importance "integrated"; zero: none.
 	Integrate Integrate `json:"integrate,omitzero"`
+
+	own []Importance // beside the built-in ones: see Use
 }
 
 // Clip is a bound on importance values.
@@ -393,12 +395,12 @@ func (m Method) NeedsSamples() bool {
 }
 
 // NeedsGradients reports whether m reads the result of [Calibration.Gradients].
-func (m Method) NeedsGradients(own ...Importance) bool {
+func (m Method) NeedsGradients() bool {
 	if !m.NeedsTokens() {
 		return false
 	}
 	for _, name := range []string{m.Tokens.Importance, m.Tokens.Weight} {
-		if imp, err := findImportance(name, own); err == nil && imp.Needs.Gradient {
+		if m.Tokens.Needs(name).Gradient {
 			return true
 		}
 	}

@@ -85,8 +85,20 @@ func TestValidateListsValues(t *testing.T) {
 	own := Importance{Name: "mine", Score: func(v *TokenView) []float32 { return v.Gradient }}
 	m = mustFind(t, "tlq")
 	m.Tokens.Importance = "mine"
-	if m.Validate() == nil || m.Validate(own) != nil {
-		t.Error("a user's importance is valid exactly where it is given")
+	if m.Validate() == nil {
+		t.Error("an importance that nobody knows is valid")
+	}
+	if m.Tokens.Use(own); m.Validate() != nil || !m.NeedsGradients() {
+		t.Errorf("a method that carries its importance: %v", m.Validate())
+	}
+	// A method from a record names an importance that it can't carry.
+	m = mustFind(t, "tlq")
+	m.Tokens.Importance = OwnPrefix + "mine@0123"
+	if err := m.Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := m.Tokens.checkOwn(); err == nil || !strings.Contains(err.Error(), "function of the program that made the method") {
+		t.Errorf("an importance that is not at hand: %v", err)
 	}
 }
 

@@ -13,9 +13,8 @@ import (
 )
 
 // ParseMethod reads a method from JSON strictly: unknown keys, wrong types and
-// trailing text are errors, and so are invalid values. own lists importances beside
-// the built-in ones.
-func ParseMethod(data []byte, own ...Importance) (Method, error) {
+// trailing text are errors, and so are invalid values.
+func ParseMethod(data []byte) (Method, error) {
 	var m Method
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -25,24 +24,23 @@ func ParseMethod(data []byte, own ...Importance) (Method, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Method{}, errors.New("ptq: method: text follows the JSON object; expected one object")
 	}
-	return m, m.Validate(own...)
+	return m, m.Validate()
 }
 
 // Validate checks every field and lists the valid values of the first bad one.
-// own lists importances beside the built-in ones.
-func (m Method) Validate(own ...Importance) error {
+func (m Method) Validate() error {
 	if m.Name == "" {
 		return errors.New("ptq: method without a name; expected a short word such as \"tlq\"")
 	}
-	if err := m.validate(own); err != nil {
+	if err := m.validate(); err != nil {
 		return fmt.Errorf("ptq: method %s: %w", m.Name, err)
 	}
 	return nil
 }
 
-func (m Method) validate(own []Importance) error {
+func (m Method) validate() error {
 	return firstError(
-		m.Tokens.validate(own),
+		m.Tokens.validate(),
 		oneOf("path.expose", m.Path.Expose, ExposeNone, ExposeLayer, ExposeGroup),
 		oneOf("path.target", m.Path.Target, TargetFP, TargetSame),
 		m.Search.validate(),
@@ -53,8 +51,8 @@ func (m Method) validate(own []Importance) error {
 	)
 }
 
-func (t Tokens) validate(own []Importance) error {
-	names := importanceNames(own)
+func (t Tokens) validate() error {
+	names := t.importanceNames()
 	if !(t.Keep >= 0 && t.Keep <= 1) {
 		return fmt.Errorf("tokens.keep is %v; expected a fraction from 0 to 1", t.Keep)
 	}

@@ -308,7 +308,7 @@ func naiveErrors(t *testing.T, c *Calibration) map[string]*TokenStats {
 func TestOwnAndRandomImportance(t *testing.T) {
 	tm := getTiny(t, 2)
 	c := tm.calibration(t, mustFind(t, "tlq"), "w4a8")
-	c.Own = []Importance{
+	own := []Importance{
 		{Name: "late", Needs: Needs{Gradient: true, Error: true}, Score: func(v *TokenView) []float32 {
 			out := make([]float32, len(v.Modality))
 			for k := range out {
@@ -317,6 +317,9 @@ func TestOwnAndRandomImportance(t *testing.T) {
 			return out
 		}},
 		{Name: "broken", Score: func(v *TokenView) []float32 { return []float32{-1} }},
+	}
+	for _, imp := range own {
+		c.Method.Tokens.Use(imp)
 	}
 	ctx := context.Background()
 	gradients, err := c.Gradients(ctx)

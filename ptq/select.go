@@ -20,8 +20,6 @@ type Selection struct {
 	// Weights are the values of Tokens.Weight where that names an importance that is not
 	// measured late; else nil.
 	Weights *TokenStats
-	// Own are importances beside the built-in ones.
-	Own []Importance
 	// Rand serves the controls shuffled, random and fewer; else nil.
 	Rand *rand.Rand
 }
@@ -53,7 +51,7 @@ func SelectTokens(t Tokens, in Selection) (*TokenSet, []Event, error) {
 	if t.Control.random() && in.Rand == nil {
 		return nil, nil, fmt.Errorf("ptq: tokens.control %q needs a random generator", t.Control)
 	}
-	if t.late(in.Own) {
+	if t.late() {
 		set, err := deferSelection(t, in)
 		return set, nil, err
 	}

@@ -44,6 +44,9 @@ func (m Method) Settings() []Setting {
 	var walk func(v reflect.Value, prefix string)
 	walk = func(v reflect.Value, prefix string) {
 		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
 			key, field := prefix+jsonName(v.Type().Field(i)), v.Field(i)
 			switch field.Kind() {
 			case reflect.Struct:
@@ -108,7 +111,7 @@ func setField(field reflect.Value, value string) error {
 // fieldByTag finds the field whose JSON name is name.
 func fieldByTag(v reflect.Value, name string) reflect.Value {
 	for i := range v.NumField() {
-		if jsonName(v.Type().Field(i)) == name {
+		if f := v.Type().Field(i); f.IsExported() && jsonName(f) == name {
 			return v.Field(i)
 		}
 	}
@@ -127,6 +130,9 @@ func methodKeys() []string {
 	var walk func(t reflect.Type, prefix string)
 	walk = func(t reflect.Type, prefix string) {
 		for i := range t.NumField() {
+			if !t.Field(i).IsExported() {
+				continue
+			}
 			key := prefix + jsonName(t.Field(i))
 			if t.Field(i).Type.Kind() == reflect.Struct {
 				walk(t.Field(i).Type, key+".")

@@ -139,13 +139,12 @@ func (c *Calibration) tokens(t testing.TB) *TokenSet {
 		t.Fatal(err)
 	}
 	tokens := c.Method.Tokens
-	in.Own = c.Own
-	if !tokens.MeasuredLate(tokens.Importance, c.Own...) {
+	if !tokens.MeasuredLate(tokens.Importance) {
 		if in.Importance, err = c.Importance(ctx, tokens.Importance, in.Gradients, rng()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if by := tokens.weighsBy(); by != "" && !tokens.MeasuredLate(by, c.Own...) {
+	if by := tokens.weighsBy(); by != "" && !tokens.MeasuredLate(by) {
 		if in.Weights, err = c.Importance(ctx, tokens.Weight, in.Gradients, rng()); err != nil {
 			t.Fatal(err)
 		}

@@ -25,27 +25,22 @@ type LateTokens struct {
 const lateSeed = "late.seed"
 
 // late reports whether tokens are selected while layers are calibrated.
-func (t Tokens) late(own []Importance) bool {
-	return t.MeasuredLate(t.Importance, own...) || t.MeasuredLate(t.weighsBy(), own...)
+func (t Tokens) late() bool {
+	return t.MeasuredLate(t.Importance) || t.MeasuredLate(t.weighsBy())
 }
 
 // MeasuredLate reports whether the named importance is measured while layers are calibrated:
 // because it can only be measured there ([Needs.Late]), or because Refresh asks for it.
-func (t Tokens) MeasuredLate(name string, own ...Importance) bool {
-	imp, err := findImportance(name, own)
+func (t Tokens) MeasuredLate(name string) bool {
+	imp, err := t.find(name)
 	return err == nil && (imp.Needs.Late() || t.Refresh && imp.Needs.early())
 }
 
-func lateImportance(name string, own []Importance) bool {
-	imp, err := findImportance(name, own)
-	return err == nil && imp.Needs.Late()
-}
-
 // earlyNames lists the importances that are measured beforehand.
-func earlyNames(own []Importance) []string {
+func (t Tokens) earlyNames() []string {
 	var names []string
-	for _, name := range importanceNames(own) {
-		if !lateImportance(name, own) {
+	for _, name := range t.importanceNames() {
+		if !t.Needs(name).Late() {
 			names = append(names, name)
 		}
 	}
@@ -55,10 +50,10 @@ func earlyNames(own []Importance) []string {
 // deferSelection collects what a late selection needs.
 func deferSelection(t Tokens, in Selection) (*TokenSet, error) {
 	set := &TokenSet{Late: &LateTokens{}}
-	if !t.MeasuredLate(t.Importance, in.Own...) {
+	if !t.MeasuredLate(t.Importance) {
 		set.Late.Importance = in.Importance
 	}
-	if by := t.weighsBy(); by != "" && !t.MeasuredLate(by, in.Own...) {
+	if by := t.weighsBy(); by != "" && !t.MeasuredLate(by) {
 		set.Late.Weights = in.Weights
 	}
 	if in.Rand != nil {
@@ -237,11 +232,11 @@ func (r *layerRun) selectLate(ctx context.Context, site models.Site) error {
 
 // lateScores are the values of an importance at a site, [sample][token].
 func (r *layerRun) lateScores(ctx context.Context, site models.Site, name string, known *TokenStats) ([][]float32, error) {
-	imp, err := findImportance(name, r.c.Own)
+	imp, err := r.c.Method.Tokens.find(name)
 	if err != nil {
 		return nil, err
 	}
-	if !r.c.Method.Tokens.MeasuredLate(name, r.c.Own...) {
+	if !r.c.Method.Tokens.MeasuredLate(name) {
 		if known == nil {
 			return nil, fmt.Errorf("no values of the importance %q; it is measured before layers are calibrated", name)
 		}

@@ -111,6 +111,9 @@ func Settings(methods ...ptq.Method) (*display.Table, error) {
 // method is called isn't a setting.
 func eachSetting(v reflect.Value, prefix string, visit func(key, value string)) {
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		key, field := prefix+name, v.Field(i)
 		switch {
