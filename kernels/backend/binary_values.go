@@ -225,7 +225,12 @@ func (moving[W]) choose(l *loop, cond, a, b, out *buffer, from, to int) {
 	for c := l.start(from); from < to; c.next() {
 		n := min(c.left, to-from)
 		row := dst[from-out.origin:][:n]
+		from += n
 		i, j, k := c.at[0]-t0, c.at[1]-a.origin, c.at[2]-b.origin
+		if s0 == 1 && s1|s2 <= 1 && s1|s2 >= 0 {
+			chooseRun(row, test[i:], x[j:], y[k:], s1, s2)
+			continue
+		}
 		for p := range row {
 			if test[i] {
 				row[p] = x[j]
@@ -234,6 +239,51 @@ func (moving[W]) choose(l *loop, cond, a, b, out *buffer, from, to int) {
 			}
 			i, j, k = i+s0, j+s1, k+s2
 		}
-		from += n
+	}
+}
+
+// chooseRun picks values of x and y, which step by 0 or 1.
+func chooseRun[W words](dst []W, test []bool, x, y []W, stepX, stepY int) {
+	n := len(dst)
+	test = test[:n]
+	switch {
+	case stepX == 1 && stepY == 1:
+		x, y = x[:n], y[:n]
+		for i, t := range test {
+			v := y[i]
+			if t {
+				v = x[i]
+			}
+			dst[i] = v
+		}
+	case stepX == 1:
+		x = x[:n]
+		other := y[0]
+		for i, t := range test {
+			v := other
+			if t {
+				v = x[i]
+			}
+			dst[i] = v
+		}
+	case stepY == 1:
+		y = y[:n]
+		other := x[0]
+		for i, t := range test {
+			v := y[i]
+			if t {
+				v = other
+			}
+			dst[i] = v
+		}
+	default:
+		either := [2]W{y[0], x[0]}
+		for i, t := range test {
+			v := either[0]
+			if t {
+				v = either[1]
+			}
+			dst[i] = v
+		}
 	}
 }
