@@ -92,6 +92,9 @@ func (m *Model) streamSamples(spec string, n int, seed uint64) (*Samples, error)
 	if err != nil {
 		return nil, err
 	}
+	if len(streams) == 0 {
+		return nil, fmt.Errorf("harness: calibration: %s holds no token streams: expected at least one", spec)
+	}
 	if n = some(n, len(streams)); n > len(streams) {
 		return nil, fmt.Errorf("harness: %s holds %d streams, %d are wanted: ask for fewer", spec, len(streams), n)
 	}

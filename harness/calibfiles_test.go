@@ -45,7 +45,7 @@ func ownData(t *testing.T) (folder, talk, tokens string) {
 		ids[i] = int64(i*7%50 + 1)
 	}
 	ids[47] = -1
-	if err := safetensors.WriteFile(tokens, nil, safetensors.FromInts("calib", []int{4, 12}, ids), safetensors.FromInts("long", []int{2}, []int64{1, 1 << 20})); err != nil {
+	if err := safetensors.WriteFile(tokens, nil, safetensors.FromInts("calib", []int{4, 12}, ids), safetensors.FromInts("long", []int{2}, []int64{1, 1 << 20}), safetensors.FromInts("none", []int{0, 12}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	return folder, talk, tokens
@@ -112,7 +112,7 @@ func TestCalibrationFromFilesRefuses(t *testing.T) {
 		why    string
 	}{
 		{"coco", 3, "unknown calibration set \"coco\""}, {folder, 6, "holds 5 examples, 6 are wanted"}, {tokens + ":calib", 5, "holds 4 streams, 5 are wanted"},
-		{tokens + ":long", 1, "the vocabulary has"}, {tokens, 1, "name one as FILE:NAME"}, {folder + "/none", 1, "no such file"},
+		{tokens + ":long", 1, "the vocabulary has"}, {tokens + ":none", 0, "holds no token streams"}, {tokens, 1, "name one as FILE:NAME"}, {folder + "/none", 1, "no such file"},
 		{filepath.Join(folder, "p0.png"), 1, "conversations in a .json"}, {"default", -1, "expected at least 1"},
 	} {
 		if _, err := m.CalibrationFrom(bad.source, bad.n, 0); err == nil || !strings.Contains(err.Error(), bad.why) {

@@ -2,13 +2,17 @@ package harness
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tlqlab/tlqlab/models"
 	"github.com/tlqlab/tlqlab/ptq"
 )
 
@@ -198,4 +202,44 @@ func checkTokenMap(t *testing.T, m *TokenMap, layers int) {
 	if len(m.Layers) != layers || len(m.Layers[0].Importance) != len(m.Tokens) {
 		t.Errorf("%d layers", len(m.Layers))
 	}
+}
+
+// An overflow in the middle of the model is refused by the layer's name, whatever
+// notices it first: the choice of tokens, a search, or the streams.
+func TestOverflowIsNamed(t *testing.T) {
+	_, m := tinySession(t)
+	sane := m.Model
+	huge := sane.WithSource(func(i int) (*models.Layer, error) {
+		l, err := sane.Layer(i)
+		if err == nil && i == 1 {
+			for k := range l.Down.W {
+				l.Down.W[k] = 3e38
+			}
+		}
+		return l, err
+	})
+	m.Model, m.lazy.model = huge, huge
+	c := mustSamples(t, m, 2, 0)
+	for method, want := range map[string]string{
+		"tlq": "is NaN at layer", "mbq": "mean gradient", "awq": "search objective is NaN",
+		"smoothquant": "layer 1: the unquantized model's stream is not finite", "gptq": "layer 1: the unquantized model's stream is not finite",
+	} {
+		_, err := m.Quantize(c, mustQuantization(t, method, "w4a8"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", method, err, want)
+		}
+	}
+}
+
+// An interrupt before the first layer leaves nothing to give back, and says what it is.
+func TestInterruptWhileTokensAreChosen(t *testing.T) {
+	_, m := tinySession(t)
+	c, q := mustSamples(t, m, 2, 0), mustQuantization(t, "tlq", "w4a8")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := &walk{c: c, q: q}
+	if _, err := w.layer(m.in(m.s.WithContext(ctx)), 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	w.close()
 }

@@ -142,9 +142,13 @@ func (f Format) GroupSize(in int, fallback GroupFallback) (size int, halved bool
 	}
 	size = f.Group
 	for in%size != 0 {
-		if fallback != HalveGroup || size%2 != 0 || size == 2 {
+		if fallback != HalveGroup {
 			return 0, false, fmt.Errorf("ptq: format %s: group size %d does not divide the %d input columns; "+
 				"choose a divisor such as %d, or allow the group fallback %q", f, f.Group, in, largestDivisor(in, f.Group), HalveGroup)
+		}
+		if size%2 != 0 || size == 2 {
+			return 0, false, fmt.Errorf("ptq: format %s: group size %d does not divide the %d input columns, nor does %d, where halving it ends; "+
+				"choose a divisor such as %d", f, f.Group, in, size, largestDivisor(in, f.Group))
 		}
 		size /= 2
 		halved = true

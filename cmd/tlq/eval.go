@@ -138,15 +138,20 @@ func taskOrder(r *harness.Record) []string {
 	return names
 }
 
-// evaluationTable shows every task of every model.
+// evaluationTable shows every task of every model. The first is what the KL is taken
+// to, so it has none.
 func evaluationTable(records []harness.Record) *display.Table {
 	t := &display.Table{Columns: []string{"model", "task", "n", "accuracy", "± stderr", "chance", "NLL", "KL"}}
 	for i := range records {
 		r := &records[i]
 		for _, task := range taskOrder(r) {
 			x := r.Tasks[task]
+			kl := "–"
+			if i > 0 {
+				kl = fmt.Sprintf("%.4f", x.KL)
+			}
 			t.Add(r.Model, task, x.N, fmt.Sprintf("%.3f", x.Accuracy), fmt.Sprintf("%.3f", x.StdErr), fmt.Sprintf("%.2f", x.Chance),
-				fmt.Sprintf("%.4f", x.NLL), fmt.Sprintf("%.4f", x.KL))
+				fmt.Sprintf("%.4f", x.NLL), kl)
 		}
 	}
 	if len(records) == 2 {
