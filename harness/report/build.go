@@ -55,7 +55,7 @@ type file struct {
 
 // sheets are the report's tables.
 type sheets struct {
-	summary, comparisons, tasks, cells, events *sheet
+	summary, comparisons, scores, tasks, cells, events, costs *sheet
 }
 
 // chapter holds the figures of one setting.
@@ -71,14 +71,14 @@ func (r *run) files() ([]file, error) {
 		return nil, err
 	}
 	overview, inside := r.figures(comparisons)
-	s := &sheets{r.summarySheet(), r.comparisonSheet(comparisons), r.taskSheet(), r.cellSheet(), r.eventSheet()}
+	s := &sheets{r.summarySheet(), r.comparisonSheet(comparisons), r.scoreSheet(), r.taskSheet(), r.cellSheet(), r.eventSheet(), r.costSheet()}
 	p := r.page(comparisons, s, overview, inside)
 
 	var out []file
 	for _, f := range allPictures(overview, inside) {
 		out = append(out, file{filepath.Join(figuresDir, f.Name+".png"), f.png}, file{filepath.Join(figuresDir, f.Name+".svg"), f.svg})
 	}
-	for _, x := range []*sheet{s.summary, s.comparisons, s.tasks, s.cells, s.events} {
+	for _, x := range []*sheet{s.summary, s.comparisons, s.scores, s.tasks, s.cells, s.events, s.costs} {
 		data, err := x.encode()
 		if err != nil {
 			return nil, err
@@ -86,7 +86,11 @@ func (r *run) files() ([]file, error) {
 		path := filepath.Join(tablesDir, x.name)
 		out = append(out, file{path + ".csv", data}, file{path + ".md", []byte(x.show.Markdown())}, file{path + ".tex", []byte(x.show.LaTeX(x.name))})
 	}
-	return append(out, file{"report.md", p.markdown()}, file{"report.html", p.html()}), nil
+	claims, err := encodeNumbers(ClaimsFile, r.claims(comparisons))
+	if err != nil {
+		return nil, err
+	}
+	return append(out, file{ClaimsFile, claims}, file{"report.md", p.markdown()}, file{"report.html", p.html()}), nil
 }
 
 func allPictures(overview []*picture, inside []*chapter) []*picture {
@@ -122,6 +126,10 @@ func (r *run) figures(comparisons []*comparison) (overview []*picture, inside []
 	keep(&overview, "the figure of accuracy kept", f, err)
 	f, err = r.divergence(comparisons)
 	keep(&overview, "the figure of KL", f, err)
+	if r.bitsDiffer() {
+		f, err = r.accuracyByBits()
+		keep(&overview, "the figure of accuracy against bits", f, err)
+	}
 	for _, st := range r.settings {
 		ch := &chapter{setting: st}
 		var traces []*harness.Trace

@@ -14,9 +14,9 @@ type comparison struct {
 	a, b    *score
 	seeds   int // calibration seeds that both have
 	n       int // questions
-	// kl and accuracy judge the claim, Holm-corrected over the run; their
+	// kl, nll and accuracy judge the claim, each Holm-corrected over the run; their
 	// differences are a − b.
-	kl, accuracy eval.Verdict
+	kl, nll, accuracy eval.Verdict
 	// p is McNemar's exact test on the changed answers; NaN with several seeds,
 	// whose answers to one question depend on each other.
 	p float64
@@ -117,7 +117,7 @@ func (r *run) measure(c *comparison) error {
 		c.problem = "no calibration seed in common"
 		return nil
 	case identical:
-		c.kl.Outcome, c.accuracy.Outcome, c.p = eval.Identical, eval.Identical, 1
+		c.kl.Outcome, c.nll.Outcome, c.accuracy.Outcome, c.p = eval.Identical, eval.Identical, eval.Identical, 1
 		return nil
 	case !sameQuestions(append(first, second...)...):
 		c.problem = "per-question answers missing"
@@ -132,16 +132,20 @@ func (r *run) measure(c *comparison) error {
 
 // differences resamples a − b.
 func (r *run) differences(c *comparison, first, second []*answers) error {
-	kl, accuracy := make([][]float64, c.seeds), make([][]float64, c.seeds)
+	kl, nll, accuracy := make([][]float64, c.seeds), make([][]float64, c.seeds), make([][]float64, c.seeds)
 	for i := range first {
 		if first[i].kl == nil || second[i].kl == nil {
 			c.problem = "answers without a KL"
 			return nil
 		}
-		kl[i], accuracy[i] = difference(first[i].kl, second[i].kl), difference(first[i].correct, second[i].correct)
+		kl[i], nll[i] = difference(first[i].kl, second[i].kl), difference(first[i].nll, second[i].nll)
+		accuracy[i] = difference(first[i].correct, second[i].correct)
 	}
 	var err error
 	if c.kl.Difference, err = r.resample(kl, first[0].clusters, pairStream); err != nil {
+		return err
+	}
+	if c.nll.Difference, err = r.resample(nll, first[0].clusters, pairStream); err != nil {
 		return err
 	}
 	if c.accuracy.Difference, err = r.resample(accuracy, first[0].clusters, pairStream); err != nil {
@@ -161,7 +165,7 @@ func (r *run) differences(c *comparison, first, second []*answers) error {
 	return err
 }
 
-// judge decides both families of claims.
+// judge decides the families of claims, one per metric.
 func judge(comparisons []*comparison) error {
 	if len(comparisons) == 0 {
 		return nil
@@ -182,6 +186,9 @@ func judge(comparisons []*comparison) error {
 		return nil
 	}
 	if err := family(true, func(c *comparison) *eval.Verdict { return &c.kl }); err != nil {
+		return err
+	}
+	if err := family(true, func(c *comparison) *eval.Verdict { return &c.nll }); err != nil {
 		return err
 	}
 	return family(false, func(c *comparison) *eval.Verdict { return &c.accuracy })

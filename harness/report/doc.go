@@ -10,10 +10,18 @@
 //	tables/*.csv    every number of the tables with all its digits
 //	tables/*.md     the tables for a README
 //	tables/*.tex    the tables for a paper
+//	tables/costs.*  time and memory per method: the only file that may differ
+//	                between runs that are the same, and so not on the page
+//	claims.json     every comparison as [harness.ClaimVerdict], by KL, NLL and
+//	                accuracy: what tlq claims writes, in one family
+//
+// The page links each cell to its answers in samples/ and gives the command that
+// runs it alone; a premise.json in the folder, or in a folder of it, that is of
+// one of the run's models is summed up and linked.
 //
 // The figures and the summary are functions of records and artifacts as well,
-// for notebook cells: [AccuracyKept], [Divergence], [AlphaCurves],
-// [Importance], [ErrorGrowth], [Summary].
+// for notebook cells: [AccuracyKept], [AccuracyByBits], [Divergence],
+// [AlphaCurves], [Importance], [ErrorGrowth], [Summary].
 //
 // # What is said and when
 //
@@ -40,6 +48,6 @@
 // excludes 100% exactly when the difference's excludes 0.
 //
 // Two runs that are the same ([harness.SameRun]) and report the same events
-// have byte-identical reports: nothing here carries a time, a duration or a
-// folder's name.
+// have byte-identical reports: nothing but tables/costs.* carries a time, a
+// duration or a folder's name.
 package report

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,11 +43,11 @@ func (s *study) write(dir, name string, numbers any) error {
 			return fmt.Errorf("report: folder %s is not empty and holds no earlier %s: name a new or empty folder", dir, name)
 		}
 	}
-	data, err := json.MarshalIndent(numbers, "", "  ")
+	data, err := encodeNumbers(name, numbers)
 	if err != nil {
-		return fmt.Errorf("report: %s: %w", name, err)
+		return err
 	}
-	files := append([]file{{name, append(data, '\n')}}, s.files...)
+	files := append([]file{{name, data}}, s.files...)
 	for _, x := range s.sheets {
 		data, err := x.encode()
 		if err != nil {

@@ -256,9 +256,11 @@ func (r *run) labelsWithWins(order []string, wins map[string]int) string {
 	return list(names)
 }
 
-// tally counts a method's verdicts against each other method.
+// tally counts a method's verdicts against each other method; those against
+// which they are the same share a sentence.
 func (r *run) tally(method string, comparisons []*comparison) []string {
-	var out []string
+	var tallies []string
+	others := map[string][]string{} // by tally
 	for _, other := range r.methods {
 		counts, total, skipped := map[eval.Outcome]int{}, 0, 0
 		right := map[eval.Outcome]int{}
@@ -275,9 +277,22 @@ func (r *run) tally(method string, comparisons []*comparison) []string {
 			counts[c.outcome(s)]++
 			right[c.accuracyOutcome(s)]++
 		}
-		if total+skipped > 0 {
-			out = append(out, r.tallySentence(method, other, counts, right, total, skipped))
+		if total+skipped == 0 {
+			continue
 		}
+		text := verdictCounts(counts, right, total, skipped)
+		if others[text] == nil {
+			tallies = append(tallies, text)
+		}
+		others[text] = append(others[text], r.label(other))
+	}
+	out := make([]string, len(tallies))
+	for i, text := range tallies {
+		each := ""
+		if len(others[text]) > 1 {
+			each = " each"
+		}
+		out[i] = fmt.Sprintf("%s against %s%s.", r.label(method), list(others[text]), fmt.Sprintf(text, each))
 	}
 	return out
 }
@@ -293,9 +308,11 @@ func (c *comparison) of(method string) *score {
 	return nil
 }
 
-func (r *run) tallySentence(method, other string, kl, accuracy map[eval.Outcome]int, total, skipped int) string {
+// verdictCounts says what became of the comparisons between two methods, with a
+// place for " each" after their number.
+func verdictCounts(kl, accuracy map[eval.Outcome]int, total, skipped int) string {
 	if total == 0 {
-		return fmt.Sprintf("Whether the difference to %s is noise cannot be said: per-question answers are missing.", r.label(other))
+		return "%s: whether the difference is noise cannot be said, since per-question answers are missing"
 	}
 	words := func(counts map[eval.Outcome]int, better, worse string) string {
 		var parts []string
@@ -309,12 +326,12 @@ func (r *run) tallySentence(method, other string, kl, accuracy map[eval.Outcome]
 		}
 		return list(parts)
 	}
-	text := fmt.Sprintf("%s against %s, %s: KL %s; accuracy %s", r.label(method), r.label(other), count(total, "paired comparison"),
+	text := fmt.Sprintf(", %s%%s: KL %s; accuracy %s", count(total, "paired comparison"),
 		words(kl, "lower beyond noise", "higher beyond noise"), words(accuracy, "higher beyond noise", "lower beyond noise"))
 	if skipped > 0 {
 		text += fmt.Sprintf(" (%d more could not be compared)", skipped)
 	}
-	return text + "."
+	return text
 }
 
 // keptRanges gives the range of accuracy kept over all contests.

@@ -14,7 +14,8 @@ import (
 var pageStyle string
 
 // html writes the page as one file: figures as SVG inside it, the system's
-// fonts, no script, nothing to fetch. It is well-formed XML as well.
+// fonts, no script, nothing to fetch; links lead to files beside it. It is well-formed XML
+// as well.
 func (p *page) html() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<!DOCTYPE html>
@@ -57,6 +58,18 @@ func htmlBlock(b *strings.Builder, x block) {
 			fmt.Fprintf(b, "<li>%s</li>\n", e(item))
 		}
 		b.WriteString("</ul>\n")
+	case links:
+		b.WriteString("<ul>\n")
+		for _, item := range x.items {
+			fmt.Fprintf(b, "<li><a href=\"%s\">%s</a>%s</li>\n", e(item.address), e(item.text), e(item.after))
+		}
+		b.WriteString("</ul>\n")
+	case commands:
+		b.WriteString("<pre class=\"lines\">")
+		for _, item := range x.items {
+			fmt.Fprintf(b, "<code id=\"%s\">%s</code>\n", e(item.id), e(item.text))
+		}
+		b.WriteString("</pre>\n")
 	case code:
 		fmt.Fprintf(b, "<pre><code>%s</code></pre>\n", e(x.text))
 	case foldStart:

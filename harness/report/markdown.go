@@ -34,6 +34,19 @@ func (p *page) markdown() []byte {
 				fmt.Fprintf(&b, "- %s\n", escapeMarkdown(item))
 			}
 			b.WriteByte('\n')
+		case links:
+			for _, item := range x.items {
+				fmt.Fprintf(&b, "- [%s](%s)%s\n", escapeMarkdown(item.text), item.address, escapeMarkdown(item.after))
+			}
+			b.WriteByte('\n')
+		case commands:
+			lines := make([]string, len(x.items))
+			for i, item := range x.items {
+				lines[i] = item.text
+			}
+			text := strings.Join(lines, "\n")
+			fence := codeFence(text)
+			fmt.Fprintf(&b, "%ssh\n%s\n%s\n\n", fence, text, fence)
 		case code:
 			fence := codeFence(x.text)
 			fmt.Fprintf(&b, "%s%s\n%s\n%s\n\n", fence, x.language, x.text, fence)
@@ -53,7 +66,12 @@ func (p *page) markdown() []byte {
 
 // markdownTable is a table with its cells escaped.
 func markdownTable(t *display.Table) string {
-	out := &display.Table{Caption: escapeMarkdown(t.Caption), Columns: make([]string, len(t.Columns))}
+	out := &display.Table{Caption: escapeMarkdown(t.Caption), Columns: make([]string, len(t.Columns)), Links: map[[2]int]string{}}
+	for at, to := range t.Links {
+		if !strings.HasPrefix(to, "#") { // Markdown has no names for places inside
+			out.Links[at] = to
+		}
+	}
 	for i, c := range t.Columns {
 		out.Columns[i] = escapeMarkdown(c)
 	}

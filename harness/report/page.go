@@ -54,12 +54,22 @@ func (r *run) page(comparisons []*comparison, sheets *sheets, overview []*pictur
 	if len(comparisons) > 0 {
 		p.add(heading{"Methods against each other"}, sheets.comparisons.show)
 	}
-	p.add(heading{"Task by task"}, sheets.tasks.show)
+	p.add(heading{"Task by task"}, sheets.scores.show, foldStart{"Likelihood, divergence and chance by task", false}, sheets.tasks.show, foldEnd{})
+	r.addPremises(p)
 	r.addInside(p, inside)
-	p.add(heading{"Every cell"}, foldStart{count(len(r.records), "cell"), false}, sheets.cells.show, foldEnd{})
+	r.addCells(p, sheets)
 	r.addTrouble(p, sheets)
-	r.addExperiment(p)
+	r.addExperiment(p, sheets)
 	return p
+}
+
+// addCells lists every cell with its answers and the command that runs it again.
+func (r *run) addCells(p *page, sheets *sheets) {
+	p.add(heading{"Every cell"}, foldStart{count(len(r.records), "cell"), false}, r.linkedCells(sheets.cells.show), foldEnd{})
+	if c := r.cellCommands(); len(c.items) > 0 {
+		p.add(foldStart{"Commands that run a cell again", false},
+			prose{"From the checkout; FOLDER is this page's. The same weights and scores come out, in a run of their own."}, c, foldEnd{})
+	}
 }
 
 // addInside adds the figures of each setting; the first is unfolded.
@@ -97,13 +107,13 @@ func (r *run) addTrouble(p *page, sheets *sheets) {
 }
 
 // addExperiment says what was run and how to run it again.
-func (r *run) addExperiment(p *page) {
+func (r *run) addExperiment(p *page, sheets *sheets) {
 	p.add(heading{"The experiment"}, r.methodTable())
 	if len(r.records) > 0 {
 		rec := &r.records[0]
-		p.add(prose{fmt.Sprintf("Specification SHA-256 %s, data SHA-256 %s. Durations, memory and program versions stand in %s: they differ between runs that are otherwise the same.",
-			rec.SpecSHA256, rec.DataSHA256, harness.RecordsFile)})
+		p.add(prose{fmt.Sprintf("Specification SHA-256 %s, data SHA-256 %s.", rec.SpecSHA256, rec.DataSHA256)})
 	}
+	p.add(prose{"Beside this page:"}, r.fileLinks(sheets))
 	if r.spec == nil {
 		return
 	}
@@ -112,7 +122,7 @@ func (r *run) addExperiment(p *page) {
 		r.leaveOut("the experiment's specification", "", err)
 		return
 	}
-	p.add(prose{"To run it again, with the specification as this folder has it in " + harness.SpecFile + ", from the checkout:"},
+	p.add(prose{"To run it all again, with the specification as this folder has it in " + harness.SpecFile + ", from the checkout:"},
 		code{"sh", "./tlq ablate FOLDER/" + harness.SpecFile + "\n./tlq report FOLDER    # only tables, figures and this page"},
 		foldStart{"Specification", false}, code{"json", string(data)}, foldEnd{})
 }

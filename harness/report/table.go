@@ -213,6 +213,79 @@ func taskNames(rec *harness.Record) []string {
 	return names
 }
 
+// scoreSheet is the accuracy on every task side by side, averaged over seeds.
+func (r *run) scoreSheet() *sheet {
+	var tasks []string
+	for i := range r.records {
+		for _, name := range taskNames(&r.records[i]) {
+			if !slices.Contains(tasks, name) {
+				tasks = append(tasks, name)
+			}
+		}
+	}
+	s := &sheet{name: "accuracy", show: &display.Table{
+		Columns: append(append([]string{"model", "format", "method"}, tasks...), "all questions", "kept"),
+		Caption: "Accuracy ± standard error over questions, clustered by picture or concept; all questions: with its 95% interval. Kept: share of the unquantized accuracy.",
+	}}
+	s.csv = [][]string{append([]string{"model", "format", "method"}, tasks...)}
+	for _, name := range tasks {
+		s.csv[0] = append(s.csv[0], name+"_stderr")
+	}
+	add := func(x *score, format string) {
+		first := x.records[0]
+		row := []any{r.modelName(first.Model), format, r.label(first.Method)}
+		accuracies, errors := make([]string, len(tasks)), make([]string, len(tasks))
+		for i, name := range tasks {
+			t, n := meanTask(x.records, name)
+			if n == 0 {
+				row = append(row, none)
+				continue
+			}
+			row = append(row, percent(t.Accuracy)+" ±\u00a0"+fixed(100*t.StdErr, 1))
+			accuracies[i], errors[i] = digits(t.Accuracy), digits(t.StdErr)
+		}
+		s.show.Add(append(row, withInterval(x.accuracy, percent), percent(x.kept.mean))...)
+		s.csv = append(s.csv, slices.Concat([]string{first.Model, first.Setting(), first.Method}, accuracies, errors))
+	}
+	r.eachScore(add)
+	r.oneModel(s.show)
+	return s
+}
+
+// eachScore visits every model's unquantized row, then its finished methods.
+func (r *run) eachScore(visit func(x *score, format string)) {
+	for _, model := range r.models {
+		if fp := r.fp[model]; fp != nil {
+			x := &score{records: []*harness.Record{fp}, kept: estimate{mean: 1}}
+			x.recorded()
+			visit(x, none)
+		}
+		for _, st := range r.settings {
+			if st.model != model {
+				continue
+			}
+			for _, x := range st.finished() {
+				visit(x, st.format)
+			}
+		}
+	}
+}
+
+// meanTask averages a task's scores over the records that have them, n of them.
+func meanTask(records []*harness.Record, name string) (t harness.TaskScore, n int) {
+	for _, rec := range records {
+		if x, ok := rec.Tasks[name]; ok {
+			t.Accuracy, t.StdErr, t.NLL, t.KL = t.Accuracy+x.Accuracy, t.StdErr+x.StdErr, t.NLL+x.NLL, t.KL+x.KL
+			t.N, t.Chance = x.N, x.Chance
+			n++
+		}
+	}
+	if seeds := float64(n); n > 0 {
+		t.Accuracy, t.StdErr, t.NLL, t.KL = t.Accuracy/seeds, t.StdErr/seeds, t.NLL/seeds, t.KL/seeds
+	}
+	return t, n
+}
+
 // taskSheet is every method on every task, averaged over seeds.
 func (r *run) taskSheet() *sheet {
 	s := &sheet{name: "tasks", show: &display.Table{
@@ -220,19 +293,7 @@ func (r *run) taskSheet() *sheet {
 		Caption: "s.e.: standard error over questions, clustered by picture or concept. KL and NLL in nats per answer token.",
 	}}
 	s.csv = [][]string{{"model", "format", "method", "task", "accuracy", "stderr", "chance", "kl", "nll", "n", "seeds"}}
-	for _, model := range r.models {
-		if fp := r.fp[model]; fp != nil {
-			r.addTasks(s, []*harness.Record{fp})
-		}
-		for _, st := range r.settings {
-			if st.model != model {
-				continue
-			}
-			for _, x := range st.finished() {
-				r.addTasks(s, x.records)
-			}
-		}
-	}
+	r.eachScore(func(x *score, _ string) { r.addTasks(s, x.records) })
 	r.oneModel(s.show)
 	return s
 }
@@ -240,17 +301,7 @@ func (r *run) taskSheet() *sheet {
 func (r *run) addTasks(s *sheet, records []*harness.Record) {
 	first := records[0]
 	for _, name := range taskNames(first) {
-		var t harness.TaskScore
-		n := 0
-		for _, rec := range records {
-			if x, ok := rec.Tasks[name]; ok {
-				t.Accuracy, t.StdErr, t.NLL, t.KL = t.Accuracy+x.Accuracy, t.StdErr+x.StdErr, t.NLL+x.NLL, t.KL+x.KL
-				n++
-			}
-		}
-		seeds := float64(n)
-		t.Accuracy, t.StdErr, t.NLL, t.KL = t.Accuracy/seeds, t.StdErr/seeds, t.NLL/seeds, t.KL/seeds
-		t.N, t.Chance = first.Tasks[name].N, first.Tasks[name].Chance
+		t, n := meanTask(records, name)
 		kept, format, chance := none, first.Setting(), none
 		if fp := r.fp[first.Model]; fp != nil && fp.Tasks[name].Accuracy > 0 {
 			kept = percent(t.Accuracy / fp.Tasks[name].Accuracy)
@@ -276,7 +327,7 @@ func (r *run) cellSheet() *sheet {
 		Caption: "Weights: the first 8 digits of the SHA-256; equal ones are the identical model, not a tie.",
 	}}
 	s.csv = [][]string{{
-		"model", "format", "method", "seed", "bits", "kl", "nll", "accuracy", "delta", "delta_low", "delta_high", "p", "n", "weights_sha256", "status",
+		"model", "format", "method", "seed", "bits", "kl", "nll", "accuracy", "delta", "delta_low", "delta_high", "p", "n", "weights_sha256", "status", "samples", "command",
 	}}
 	for i := range r.records {
 		rec := &r.records[i]
@@ -287,7 +338,7 @@ func (r *run) cellSheet() *sheet {
 		seed := strconv.FormatUint(rec.Seed, 10)
 		if rec.Status != harness.StatusOK {
 			s.show.Add(r.modelName(rec.Model), format, r.label(rec.Method), seed, none, none, none, none, none, none, none, none, string(rec.Status))
-			s.csv = append(s.csv, append(append([]string{rec.Model, rec.Setting(), rec.Method, seed}, make([]string, 10)...), string(rec.Status)))
+			s.csv = append(s.csv, append(append([]string{rec.Model, rec.Setting(), rec.Method, seed}, make([]string, 10)...), string(rec.Status), "", r.cellCommand(rec)))
 			continue
 		}
 		delta := estimate{rec.Delta.Accuracy, rec.Delta.Low, rec.Delta.High, true}
@@ -295,7 +346,7 @@ func (r *run) cellSheet() *sheet {
 			percent(rec.Metrics.Accuracy), withInterval(delta, points), pValue(rec.Delta.P), rec.N, rec.WeightsSHA256[:min(8, len(rec.WeightsSHA256))], string(rec.Status))
 		s.csv = append(s.csv, slices.Concat(
 			[]string{rec.Model, rec.Setting(), rec.Method, seed, digits(rec.AvgBits), digits(rec.Metrics.KL), digits(rec.Metrics.NLL), digits(rec.Metrics.Accuracy)},
-			cells(delta), []string{digits(rec.Delta.P), strconv.Itoa(rec.N), rec.WeightsSHA256, string(rec.Status)}))
+			cells(delta), []string{digits(rec.Delta.P), strconv.Itoa(rec.N), rec.WeightsSHA256, string(rec.Status), rec.Samples, r.cellCommand(rec)}))
 	}
 	r.oneModel(s.show)
 	return s

@@ -1,0 +1,183 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tlqlab/tlqlab/eval"
+	"github.com/tlqlab/tlqlab/harness"
+)
+
+// TestRunClaims compares claims.json with the table of comparisons and with the records.
+func TestRunClaims(t *testing.T) {
+	files, records := smallBuilt(t)
+	var claims []harness.ClaimVerdict
+	if err := json.Unmarshal(files[ClaimsFile], &claims); err != nil {
+		t.Fatal(err)
+	}
+	rows := readCSV(t, files["tables/comparisons.csv"])
+	if len(claims) != 3*len(rows) {
+		t.Fatalf("%d claims for %d comparisons by 3 metrics", len(claims), len(rows))
+	}
+	for i, v := range claims {
+		row := rows[i%len(rows)]
+		if v.A != row["method"] || v.B != row["against"] || v.Format != row["format"] || v.Model != row["model"] || fmt.Sprint(v.N) != row["n"] || v.Seeds != 2 || v.Family == "" {
+			t.Errorf("claim %d, %+v, is not the comparison %v", i, v, row)
+		}
+		column := map[string]string{harness.MetricKL: "kl", harness.MetricAccuracy: "accuracy"}[v.Metric]
+		if column != "" {
+			near(t, v.Claim, v.Difference, parse(t, row[column+"_difference"]))
+			near(t, v.Claim, v.PHolm, parse(t, row[column+"_p_holm"]))
+			if string(v.Verdict) != row[column+"_outcome"] || fmt.Sprint(v.NeededN) != row[column+"_needed_n"] {
+				t.Errorf("%s: %s, n %d; the table says %v", v.Claim, v.Verdict, v.NeededN, row)
+			}
+		}
+		near(t, v.Claim, v.MeanA-v.MeanB, v.Difference)
+		var nll float64
+		for _, rec := range records {
+			if rec.Model == v.Model && rec.Format == v.Format && rec.Method == v.A {
+				nll += rec.Metrics.NLL / 2
+			}
+		}
+		if v.Metric == harness.MetricNLL {
+			near(t, v.Claim, v.MeanA, nll)
+		}
+	}
+}
+
+// TestClaimsOfTwins wants no verdict between identical weights, and none where the
+// answers are missing.
+func TestClaimsOfTwins(t *testing.T) {
+	w := smallWorld()
+	w.models, w.formats, w.seeds, w.questions = w.models[:1], w.formats[:1], w.seeds[:1], 20
+	dir := t.TempDir()
+	records := w.write(t, dir)
+	records[2].WeightsSHA256, records[2].Metrics = records[1].WeightsSHA256, records[1].Metrics
+	rewrite(t, dir, records)
+	claims := func() (out []harness.ClaimVerdict) {
+		if err := Build(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(tree(t, dir)[ClaimsFile], &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for _, v := range claims() {
+		if v.Verdict != eval.Identical || v.Identical != 1 || v.Difference != 0 || v.PHolm != 1 {
+			t.Errorf("twins: %+v", v)
+		}
+	}
+	records[2].WeightsSHA256 = "other"
+	rewrite(t, dir, records)
+	remove(t, dir, records[2].Samples)
+	if got := claims(); got == nil || len(got) != 0 {
+		t.Errorf("without answers: %v, want an empty list", got)
+	}
+}
+
+// TestCosts reads what cells took back.
+func TestCosts(t *testing.T) {
+	files, records := smallBuilt(t)
+	rows := readCSV(t, files["tables/costs.csv"])
+	if want := 2 + 2*2*2; len(rows) != want { // models; models, formats, methods
+		t.Fatalf("%d rows, want %d", len(rows), want)
+	}
+	for _, row := range rows {
+		near(t, "seconds", parse(t, row["seconds"]), records[0].Seconds)
+		near(t, "peak", parse(t, row["peak_bytes"]), float64(records[0].PeakBytes))
+	}
+	if page := string(files["report.md"]); strings.Contains(page, "1.50 | 1.50") || !strings.Contains(page, "](tables/costs.md)") {
+		t.Error("report.md shows durations, or has no link to them")
+	}
+}
+
+// TestTaskTable compares tasks side by side with the records.
+func TestTaskTable(t *testing.T) {
+	files, records := smallBuilt(t)
+	rows := readCSV(t, files["tables/accuracy.csv"])
+	for _, row := range rows {
+		for _, task := range worldTasks {
+			var sum, n float64
+			for _, rec := range records {
+				if rec.Model == row["model"] && rec.Format == row["format"] && rec.Method == row["method"] {
+					sum, n = sum+rec.Tasks[task].Accuracy, n+1
+				}
+			}
+			near(t, task, parse(t, row[task]), sum/n)
+		}
+	}
+	if len(rows) != 10 {
+		t.Errorf("%d rows, want 10", len(rows))
+	}
+}
+
+func TestAccuracyByBits(t *testing.T) {
+	w := smallWorld()
+	records := w.write(t, t.TempDir())
+	if _, err := AccuracyByBits(records); err == nil || !strings.Contains(err.Error(), "different") {
+		t.Errorf("equal bits gave %v", err)
+	}
+	for i := range records {
+		if records[i].Format == "w3a16g16" {
+			records[i].AvgBits = 3.5
+		}
+	}
+	f, err := AccuracyByBits(records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "and models: w3a16g16 (3.50 bits) "; !strings.Contains(f.Caption, want) {
+		t.Errorf("caption %q lacks %q", f.Caption, want)
+	}
+	svg, err := f.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wellFormed(t, f.Name, svg)
+	for _, want := range []string{">w4a8<", ">w3a16g16<", ">llavaov-nano<", ">TLQ (reconstruction)<"} {
+		if !strings.Contains(string(svg), want) {
+			t.Errorf("the figure lacks %s", want)
+		}
+	}
+}
+
+// TestQuoted wants words that a shell reads back as they are.
+func TestQuoted(t *testing.T) {
+	for in, want := range map[string]string{"zoo:a": "zoo:a", "a b": "'a b'", "": "''", "it's $HOME": `'it'\''s $HOME'`} {
+		if got := quoted(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+	for in, want := range map[string]string{"samples/a b.jsonl": "samples/a%20b.jsonl", "../x": "", "": "", "/etc/passwd": "", "javascript:x": "./javascript:x"} {
+		if got := address(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestPremiseLink sums up a premise that lies in the folder, if it is of the run's model.
+func TestPremiseLink(t *testing.T) {
+	w := smallWorld()
+	w.models, w.formats, w.seeds, w.questions = w.models[:1], w.formats[:1], w.seeds[:1], 20
+	dir := t.TempDir()
+	w.write(t, dir)
+	p := harness.Premise{Model: w.models[0], Rounded: []harness.PremiseFormat{{Format: "w4a8", Share: map[string]eval.Interval{"vision": {Mean: 0.1, Low: 0.05, High: 0.15}}}}}
+	put(t, dir, "premise/premise.json", asJSON(t, p))
+	put(t, dir, "premise/report.html", nil)
+	p.Model = "zoo:other"
+	put(t, dir, "premise.json", asJSON(t, p))
+	put(t, dir, "broken/premise.json", []byte("{"))
+	if err := Build(dir); err != nil {
+		t.Fatal(err)
+	}
+	page := string(tree(t, dir)["report.md"])
+	if !strings.Contains(page, "[qwen2vl-nano](premise/report.html): Vision and answer tokens") || strings.Contains(page, "](premise.json)") {
+		t.Error("the premise of the run's model is not linked, or another model's is")
+	}
+	if !strings.Contains(page, "broken/premise.json") {
+		t.Error("a broken premise is not named")
+	}
+}
