@@ -60,8 +60,8 @@ func (out *Inspection) estimate(m *Model, samples int) error {
 	e.Base = programBytes + (e.Layer+e.Streams+e.MicroBatch)*garbage/100
 	e.Total = e.Layer + e.Streams + e.MicroBatch + e.Base
 	// As it is and rounded; codes and weights at work of the widest site's linear; its
-	// Hessian and the factor, in double precision.
-	solve := 2*layer + 2*size[models.Down] + 2*8*widest*widest
+	// Hessian in double precision, which is factored in place, and the factor as float32.
+	solve := 2*layer + 2*size[models.Down] + (8+4)*widest*widest
 	e.Solve = e.Total + max(0, solve-e.Layer)*(100+garbage)/100
 	return nil
 }

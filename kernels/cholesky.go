@@ -48,8 +48,7 @@ func (e *PivotError) Unwrap() error { return ErrNotPositive }
 // depend on how many.
 func Cholesky(a []float64, n int) error {
 	checkSquare("Cholesky", a, n)
-	inverse := make([]float64, min(n, choleskyBlock)*min(n, choleskyBlock))
-	if err := factorColumns(a, n, 0, n, inverse); err != nil {
+	if err := factorLower(a, n); err != nil {
 		return err
 	}
 	for i := range n {
@@ -58,21 +57,34 @@ func Cholesky(a []float64, n int) error {
 	return nil
 }
 
+// factorLower is Cholesky without the zeros: above the diagonal nothing is changed.
+func factorLower(a []float64, n int) error {
+	size := min(n, choleskyBlock) * min(n, choleskyBlock)
+	return factorColumns(a, n, 0, n, make([]float64, size), make([]float64, size))
+}
+
 // factorColumns factors the columns first ≤ j < end of a [n, n], from which those before
-// are subtracted. inverse has room for a block on the diagonal.
-func factorColumns(a []float64, n, first, end int, inverse []float64) error {
+// are subtracted. block and inverse have room for a block on the diagonal.
+func factorColumns(a []float64, n, first, end int, block, inverse []float64) error {
 	w := end - first
 	if w > choleskyBlock {
 		half := (w/2 + choleskyBlock - 1) / choleskyBlock * choleskyBlock
 		middle := first + half
-		if err := factorColumns(a, n, first, middle, inverse); err != nil {
+		if err := factorColumns(a, n, first, middle, block, inverse); err != nil {
 			return err
 		}
 		subtractLower(a[middle*n+first:], a[middle*n+middle:], n, n-middle, end-middle, half)
-		return factorColumns(a, n, middle, end, inverse)
+		return factorColumns(a, n, middle, end, block, inverse)
 	}
-	if at, pivot := factorSmall(a[first*n+first:], n, inverse, w, w); at >= 0 {
+	diagonal := a[first*n+first:]
+	for i := range w {
+		copy(block[i*w:][:i+1], diagonal[i*n:])
+	}
+	if at, pivot := factorSmall(block, w, inverse, w, w); at >= 0 {
 		return &PivotError{Column: first + at, Pivot: pivot}
+	}
+	for i := range w {
+		copy(diagonal[i*n:][:i+1], block[i*w:])
 	}
 	below := n - end
 	tasks := min((below+dgemmMC-1)/dgemmMC, 2*runtime.GOMAXPROCS(0))

@@ -11,8 +11,7 @@ import (
 const triangleKC = 2 * dgemmMC
 
 // subtractLower takes A·Bᵀ from the lower trapezoid c [m, n], where a is A [m, k] and B
-// its first n rows, all rows ld apart. Above the diagonal it may write within a tile of
-// the kernel. Elements are summed as [Dgemm] does.
+// its first n rows, all rows ld apart. Elements are summed as [Dgemm] does.
 func subtractLower(a, c []float64, ld, m, n, k int) {
 	tasks := 1
 	if threads := runtime.GOMAXPROCS(0); threads > 1 && m*n*k >= dgemmSerial {
@@ -52,13 +51,28 @@ func (buf *dgemmBuffer) subtractLower(a, c []float64, ld, k, top, bottom, left, 
 				}
 				buf.packStrips(a[r*ld+p:], ld, mc, kc)
 				for j := 0; j < nc; j += dgemmColumns {
-					first := max(0, (s+j-r)/dgemmRows) // the strip that reaches down to the diagonal
-					if first*dgemmRows < mc {
-						buf.panel(first, j, mc, nc, kc, -1, c[r*ld+s:], ld, true)
+					t := max(0, (s+j-r)/dgemmRows) // the strip that reaches down to the diagonal
+					for ; t*dgemmRows < min(mc, s+j+dgemmColumns-1-r); t++ {
+						buf.subtractDiagonal(t, j, min(dgemmRows, mc-t*dgemmRows), min(dgemmColumns, nc-j), kc, c[(r+t*dgemmRows)*ld+s+j:], ld, r+t*dgemmRows-s-j)
+					}
+					if t*dgemmRows < mc {
+						buf.panel(t, j, mc, nc, kc, -1, c[r*ld+s:], ld, true)
 					}
 				}
 			}
 		}
+	}
+}
+
+// subtractDiagonal does the tile of strip t and the panel of the columns from j on, of
+// which row i counts up to its column i + below.
+func (buf *dgemmBuffer) subtractDiagonal(t, j, rows, columns, kc int, c []float64, ld, below int) {
+	for i := range rows {
+		copy(buf.edge[i*dgemmColumns:], c[i*ld:][:max(0, min(columns, i+below+1))])
+	}
+	dgemmStrips(kc, kc, buf.strips[t*dgemmRows*kc:], buf.panels[j*kc:], buf.edge[:], dgemmColumns, -1, true, 1)
+	for i := range rows {
+		copy(c[i*ld:][:max(0, min(columns, i+below+1))], buf.edge[i*dgemmColumns:])
 	}
 }
 

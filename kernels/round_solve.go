@@ -30,6 +30,10 @@ type SolveOptions struct {
 	// DriftWeight its α, 0.25 as published.
 	Drift       []float64
 	DriftWeight float64
+	// InPlace has h's lower triangle and diagonal hold the factorization meanwhile, instead
+	// of a matrix of its own. They are then what they were if h was symmetric, since the upper triangle
+	// stays. Where U is computed whole it changes nothing.
+	InPlace bool
 }
 
 // Solution is what [SolveColumns] found, columns in their original order.
@@ -70,7 +74,7 @@ func (s *Solution) Value(r, c, rows, cols int) float64 {
 // stays small: the error of a column is spread over the columns behind it (GPTQ,
 // arXiv:2210.17323, as IST-DASLab/gptq computes it; with Drift GPTAQ,
 // arXiv:2504.02692). h is the symmetric [cols, cols] sum of x·xᵀ over inputs x, times
-// any factor; its upper triangle is read. w and h are not changed.
+// any factor; its upper triangle is read. w is not changed, nor is h when it returns.
 //
 // In order: dead columns (H_jj = 0) get H_jj = 1 and weight 0; H is damped; with U the
 // upper Cholesky factor of H⁻¹ = Uᵀ·U, column j is rounded to q and e = (w−q)/U_jj
@@ -91,7 +95,7 @@ func (s *Solution) Value(r, c, rows, cols int) float64 {
 // The factorization is float64; all else is in the type of w, with Drift and such
 // groups float64 too. A Drift of zeros is none, so that GPTAQ is then GPTQ bit for bit. Rows are independent; they run in tiles on several threads, and
 // nothing depends on the tiles' size or the threads' number. Beside w, h and the
-// solution it takes 8·cols² bytes (12 for float32, 16 for U, 32 with Drift), and 8·cols or
+// solution it takes 16·cols² bytes (12 for float32, 32 with Drift; 8 and 4 in place), and 8·cols or
 // 4·cols for each of at most 512 rows per thread. An h without a factor is a [PivotError] that names the
 // column.
 func SolveColumns[T Float](w []T, rows, cols int, h []float64, o SolveOptions) (*Solution, error) {
@@ -114,6 +118,10 @@ func SolveColumns[T Float](w []T, rows, cols int, h []float64, o SolveOptions) (
 		Step: make([]float64, rows*s.groups), Zero: make([]float64, rows*s.groups),
 	}
 	s.order(h)
+	if s.direct && o.InPlace {
+		s.l = h
+		defer restore(h, diagonalOf(h, cols), cols)
+	}
 	if err := s.factor(h); err != nil {
 		return nil, err
 	}
@@ -221,7 +229,9 @@ func (s *solver) factor(h []float64) error {
 		mean += d / float64(n)
 	}
 	damp := s.o.Damp * mean
-	s.l = make([]float64, n*n)
+	if s.l == nil {
+		s.l = make([]float64, n*n)
+	}
 	for {
 		for j := range s.diagonal {
 			s.diagonal[j] += damp
@@ -229,7 +239,7 @@ func (s *solver) factor(h []float64) error {
 		s.out.Attempts++
 		s.out.Damped += damp
 		s.reversed(h)
-		err := Cholesky(s.l, n)
+		err := factorLower(s.l, n)
 		if err == nil {
 			return nil
 		}
@@ -245,7 +255,7 @@ func (s *solver) factor(h []float64) error {
 
 // invert computes U and P.
 func (s *solver) invert() {
-	s.u = s.l
+	s.u = s.l // nothing was written above its diagonal
 	InvertLower(s.u, s.cols)
 	reverseInPlace(s.u)
 	if s.o.Drift != nil {
@@ -294,6 +304,33 @@ func (s *solver) reversed(h []float64) {
 			row[j] = h[min(from, to)*n+max(from, to)]
 		}
 		row[i] = s.diagonal[n-1-i]
+	})
+}
+
+// diagonalOf copies the diagonal of h [n, n].
+func diagonalOf(h []float64, n int) []float64 {
+	d := make([]float64, n)
+	for i := range d {
+		d[i] = h[i*n+i]
+	}
+	return d
+}
+
+// restore writes the diagonal of h [n, n], and its lower triangle from the upper one.
+func restore(h, diagonal []float64, n int) {
+	const block = 4 * mirrorTile
+	split((n+block-1)/block, func(b int) {
+		from, to := b*block, min(n, (b+1)*block)
+		for left := 0; left < to; left += mirrorTile {
+			for i := from; i < to; i++ {
+				for j := left; j < min(i, left+mirrorTile); j++ {
+					h[i*n+j] = h[j*n+i]
+				}
+			}
+		}
+		for i := from; i < to; i++ {
+			h[i*n+i] = diagonal[i]
+		}
 	})
 }
 

@@ -237,6 +237,40 @@ func TestSolveColumnsDeadAndSingular(t *testing.T) {
 	}
 }
 
+// In place the solution has the same bits, and the Hessian is whole again, after an error
+// too.
+func TestSolveColumnsInPlace(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 1))
+	const rows, cols = 9, 300
+	w, h := randomProblem(rng, rows, cols, 700)
+	for _, o := range []SolveOptions{
+		{Group: 50, Block: 100}, {Block: 128, ActOrder: true, StaticGroups: true, Group: 60}, {Group: 64, Block: 100},
+	} {
+		o.Rule, o.Damp = GridRule{Kind: GridGPTQ, Bits: 4}, 0.01
+		want, err := SolveColumns(w, rows, cols, h, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.InPlace = true
+		whole := slices.Clone(h)
+		got, err := SolveColumns(w, rows, cols, whole, o)
+		if err != nil || !slices.Equal(got.Codes, want.Codes) || !slices.Equal(got.RowLoss, want.RowLoss) {
+			t.Errorf("%+v: another solution in place, %v", o, err)
+		}
+		if !slices.Equal(whole, h) {
+			t.Errorf("%+v: the Hessian has changed", o)
+		}
+		whole[5*cols+5] = -1
+		bad := slices.Clone(whole)
+		if _, err := SolveColumns(w, rows, cols, bad, o); !errors.Is(err, ErrNotPositive) {
+			t.Errorf("%+v: got %v", o, err)
+		}
+		if !slices.Equal(whole, bad) {
+			t.Errorf("%+v: the Hessian has changed with an error", o)
+		}
+	}
+}
+
 // Without drift GPTAQ is GPTQ, bit for bit; with it, the definition of P holds.
 func TestSolveColumnsDrift(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))

@@ -211,6 +211,7 @@ func (r *layerRun) solveOptions(group, in int) kernels.SolveOptions {
 	o := kernels.SolveOptions{
 		Rule:  kernels.GridRule{Kind: m.Grid, Bits: r.c.Format.Bits, Symmetric: r.c.Format.Symmetric},
 		Block: m.Block, Damp: m.Damp, Retries: dampRetries, ActOrder: m.ActOrder, StaticGroups: m.StaticGroups,
+		InPlace: true, // linears of a site are solved one after the other
 	}
 	if m.Grid == "" {
 		o.Rule.Kind = kernels.GridRange
