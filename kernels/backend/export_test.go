@@ -40,3 +40,12 @@ func Strips(e compute.Executable) []int {
 func Memory(e compute.Executable) int {
 	return e.(*executable).bytes
 }
+
+// Built lists the operations of the graph that an executable was compiled from.
+func Built(e compute.Executable) []compute.OpType {
+	var list []compute.OpType
+	for _, n := range e.(*executable).builder.main.nodes {
+		list = append(list, n.op)
+	}
+	return list
+}

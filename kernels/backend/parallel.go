@@ -39,6 +39,11 @@ func parallelWorkers(workers, n, grain int, f func(worker, from, to int)) {
 	}
 }
 
+// Package kernels has helpers too, for its functions that split their work themselves.
+// They are not these: jobs number their goroutines, each of which has memory of its
+// own for strips, and raise panics again on the caller. Nothing here calls those
+// functions, so that the two never compete within a graph.
+
 // job is work in pieces. The goroutine that brings it takes pieces like the
 // helpers that happen to be free, and waits only for pieces that others have
 // begun: nobody waits for somebody to begin.
