@@ -86,7 +86,8 @@ func RelaxedMatch(prediction, target string) bool {
 	if okP && okT && t != 0 {
 		return math.Abs(p-t)/math.Abs(t) <= relaxedTolerance
 	}
-	return strings.ToLower(prediction) == strings.ToLower(target)
+	a, b := strings.ToLower(prediction), strings.ToLower(target) // not EqualFold, which takes ſ for s
+	return a == b
 }
 
 // relaxedNumber reads a number or a percentage.

@@ -64,13 +64,28 @@ func TestRelaxedMatch(t *testing.T) {
 		prediction, target string
 		want               bool
 	}{
-		{"105", "100", true}, {"95", "100", true}, {"105.1", "100", false}, {"94.9", "100", false},
-		{"-105", "-100", true}, {"-100", "100", false},
-		{"5%", "0.05", true}, {"0.05", "5%", true}, {"5", "5%", false}, {"5%", "5", false},
-		{"0", "0", true}, {"0.0", "0", false}, // 0 has no 5%: the texts must be equal
-		{"Yes", "yes", true}, {"yes.", "yes", false}, {"1e2", "100", true}, {"1_00", "100", true}, {"0x64", "100", false},
+		{"105", "100", true},
+		{"95", "100", true},
+		{"105.1", "100", false},
+		{"94.9", "100", false},
+		{"-105", "-100", true},
+		{"-100", "100", false},
+		{"5%", "0.05", true},
+		{"0.05", "5%", true},
+		{"5", "5%", false},
+		{"5%", "5", false},
+		{"0", "0", true},
+		{"0.0", "0", false}, // 0 has no 5%: the texts must be equal
+		{"Yes", "yes", true},
+		{"yes.", "yes", false},
+		{"1e2", "100", true},
+		{"1_00", "100", true},
+		{"0x64", "100", false},
 		{"1,000", "1000", false}, // Python reads no commas
-		{" 101 ", "100", true}, {"%", "100", false}, {"", "", true}, {"inf", "100", false},
+		{" 101 ", "100", true},
+		{"%", "100", false},
+		{"", "", true},
+		{"inf", "100", false},
 	} {
 		if got := RelaxedMatch(c.prediction, c.target); got != c.want {
 			t.Errorf("RelaxedMatch(%q, %q) = %v", c.prediction, c.target, got)
@@ -89,7 +104,9 @@ func TestANLS(t *testing.T) {
 		{"hello", []string{"xyz", "help"}, 0.6}, // help → hello: p becomes l, o is added: 2 of 5
 		{"abcd", []string{"abxy"}, 0.5},         // exactly the threshold counts
 		{"abc", []string{"abxyz"}, 0},           // 3 of 5: below it
-		{"", []string{""}, 1}, {"a", nil, 0}, {"", []string{"abc"}, 0},
+		{"", []string{""}, 1},
+		{"a", nil, 0},
+		{"", []string{"abc"}, 0},
 		{"日本", []string{"日本語"}, 1 - 1.0/3},
 	} {
 		if got := ANLS(c.prediction, c.answers); math.Abs(got-c.want) > 1e-12 {

@@ -111,9 +111,15 @@ func TestCalibrationFromFilesRefuses(t *testing.T) {
 		n      int
 		why    string
 	}{
-		{"coco", 3, "unknown calibration set \"coco\""}, {folder, 6, "holds 5 examples, 6 are wanted"}, {tokens + ":calib", 5, "holds 4 streams, 5 are wanted"},
-		{tokens + ":long", 1, "the vocabulary has"}, {tokens + ":none", 0, "holds no token streams"}, {tokens, 1, "name one as FILE:NAME"}, {folder + "/none", 1, "no such file"},
-		{filepath.Join(folder, "p0.png"), 1, "conversations in a .json"}, {"default", -1, "expected at least 1"},
+		{"coco", 3, "unknown calibration set \"coco\""},
+		{folder, 6, "holds 5 examples, 6 are wanted"},
+		{tokens + ":calib", 5, "holds 4 streams, 5 are wanted"},
+		{tokens + ":long", 1, "the vocabulary has"},
+		{tokens + ":none", 0, "holds no token streams"},
+		{tokens, 1, "name one as FILE:NAME"},
+		{folder + "/none", 1, "no such file"},
+		{filepath.Join(folder, "p0.png"), 1, "conversations in a .json"},
+		{"default", -1, "expected at least 1"},
 	} {
 		if _, err := m.CalibrationFrom(bad.source, bad.n, 0); err == nil || !strings.Contains(err.Error(), bad.why) {
 			t.Errorf("%s: %v", bad.source, err)
