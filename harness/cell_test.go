@@ -27,7 +27,7 @@ func TestSpecOnly(t *testing.T) {
 	if len(s.Models) != 2 || len(s.Seeds) != 2 {
 		t.Error("the Spec itself was changed")
 	}
-	for cell, want := range map[string]string{"zoo:b w4a8 tlq seed 5": `did you mean "zoo:b w4a8 tlq seed 4"`, "": `such as "zoo:a w4a8 rtn seed 3"`} {
+	for cell, want := range map[string]string{"zoo:b w4a8 tl seed 4": `did you mean "zoo:b w4a8 tlq seed 4"`, "": `such as "zoo:a w4a8 rtn seed 3"`} {
 		if _, err := s.Only(cell); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", cell, err, want)
 		}

@@ -195,9 +195,9 @@ func outcomeCell(v eval.Verdict) string {
 	case v.NeededN == 0:
 		return "undecided"
 	case v.NeededN > 1_000_000:
-		return "undecided (n > 1,000,000)"
+		return "undecided (n\u00a0>\u00a01,000,000)"
 	}
-	return fmt.Sprintf("undecided (n ≈ %s)", grouped(v.NeededN))
+	return fmt.Sprintf("undecided (n\u00a0≈\u00a0%s)", grouped(v.NeededN))
 }
 
 func verdictCells(v eval.Verdict) []string {
