@@ -81,20 +81,47 @@ func FindGrid[T Float](g GridRule, w []T) (step, zero T) {
 	if !g.Shrink {
 		return step, zero
 	}
+	return shrink(g, w, low, top)
+}
+
+// shrink is the search that GridRule.Shrink asks for.
+func shrink[T Float](g GridRule, w []T, low, top T) (step, zero T) {
+	least, most := g.Codes()
 	best := math.Inf(1)
 	for i := range 80 {
 		p := T(1 - float64(i)/100)
 		s, z := fit(g, p*low, p*top)
 		var sum float64
 		for _, v := range w {
-			d := Dequantize(Quantize(g, v, s, z), s, z) - v
-			sum += float64(T(math.Pow(math.Abs(float64(d)), 2.4))) // tiny terms vanish in float32
+			d := Dequantize(min(max(even(v/s)+z, T(least)), T(most)), s, z) - v
+			sum += float64(T(power24(float64(d)))) // tiny terms vanish in float32
+			if sum >= best {
+				break // terms are not negative
+			}
 		}
 		if sum < best {
 			best, step, zero = sum, s, z
 		}
 	}
 	return step, zero
+}
+
+// power24 is |d|^2.4 = x·x^(1/5) with x = d², to about 1e-15 of it. With r
+// = x^(−1/5), x^(1/5) = x·r⁴; Newton's step r·(6 − x·r⁵)/5 for r turns a relative error e
+// into 3e², and the first r, from a fifth of the exponent, is off by 7 % at most.
+func power24(d float64) float64 {
+	x := d * d
+	if !(x > 1e-300 && x < 1e300) {
+		return math.Pow(math.Abs(d), 2.4)
+	}
+	const one = 1023 << 52 // the bits of 1
+	r := math.Float64frombits(one/5*6 - math.Float64bits(x)/5)
+	for range 5 {
+		r2 := r * r
+		r *= 1.2 - float64(0.2*float64(x*float64(float64(r2*r2)*r)))
+	}
+	r2 := r * r
+	return x * float64(x*float64(r2*r2))
 }
 
 // rangeOf is the range of a group after the rule's adjustments.

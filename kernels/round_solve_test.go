@@ -340,6 +340,84 @@ func TestInverseFactor(t *testing.T) {
 	}
 }
 
+// shrinkGo is FindGrid with Shrink as it is published.
+func shrinkGo[T Float](g GridRule, w []T) (step, zero T) {
+	low, top := rangeOf(g, w)
+	best := math.Inf(1)
+	for i := range 80 {
+		p := T(1 - float64(i)/100)
+		s, z := fit(g, p*low, p*top)
+		var sum float64
+		for _, v := range w {
+			d := Dequantize(Quantize(g, v, s, z), s, z) - v
+			sum += float64(T(math.Pow(math.Abs(float64(d)), 2.4)))
+		}
+		if sum < best {
+			best, step, zero = sum, s, z
+		}
+	}
+	return step, zero
+}
+
+func testShrink[T Float](t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 1))
+	for range 300 {
+		w := make([]T, 1+rng.IntN(200))
+		for i := range w {
+			w[i] = T(rng.NormFloat64() * math.Exp(rng.NormFloat64()))
+		}
+		rule := GridRule{Kind: GridGPTQ, Bits: 2 + rng.IntN(7), Symmetric: rng.IntN(2) == 1, Shrink: true}
+		step, zero := FindGrid(rule, w)
+		if wantStep, wantZero := shrinkGo(rule, w); step != wantStep || zero != wantZero {
+			t.Fatalf("%+v, %d values: step %v, zero %v; want %v, %v", rule, len(w), step, zero, wantStep, wantZero)
+		}
+	}
+}
+
+func TestShrinkEqualsDefinition(t *testing.T) {
+	t.Run("float32", testShrink[float32])
+	t.Run("float64", testShrink[float64])
+}
+
+func TestPower24(t *testing.T) {
+	const tolerance = 1e-13 // math.Pow's own error grows with the logarithm
+	rng := rand.New(rand.NewPCG(12, 1))
+	for _, d := range []float64{0, 1, -1, 1e-200, 1e-100, 1e100, 1e-150, 1.1e-150, 1e149, 1e160, math.Inf(1), math.SmallestNonzeroFloat64} {
+		if got, want := power24(d), math.Pow(math.Abs(d), 2.4); !(got == want || math.Abs(got-want) <= tolerance*want) {
+			t.Errorf("|%v|^2.4 = %v, want %v", d, got, want)
+		}
+	}
+	for range 100000 {
+		d := rng.NormFloat64() * math.Exp(20*rng.NormFloat64())
+		if got, want := power24(d), math.Pow(math.Abs(d), 2.4); !(math.Abs(got-want) <= tolerance*want) {
+			t.Fatalf("|%v|^2.4 = %v, want %v", d, got, want)
+		}
+	}
+	if v := power24(math.NaN()); v == v {
+		t.Errorf("|NaN|^2.4 = %v", v)
+	}
+}
+
+// BenchmarkShrink searches the grid of a group of 128 weights.
+func BenchmarkShrink(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	w := make([]float32, 128)
+	for i := range w {
+		w[i] = float32(rng.NormFloat64())
+	}
+	rule := GridRule{Kind: GridGPTQ, Bits: 4, Shrink: true}
+	b.Run("fast", func(b *testing.B) {
+		for b.Loop() {
+			FindGrid(rule, w)
+		}
+	})
+	b.Run("pow", func(b *testing.B) {
+		for b.Loop() {
+			shrinkGo(rule, w)
+		}
+	})
+}
+
 // FindGrid's float32 grids are those of the fast quantizers.
 func TestFindGridEqualsFastRounding(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 1))
