@@ -13,11 +13,11 @@ var revision string
 // commands lists all commands in the order in which help shows them.
 var commands = []entry{
 	{
-		name: "ablate", args: "[SPEC] [-o DIR] [--smoke] [--workers N] [--seeds N] [--limit N]",
+		name: "ablate", args: "[SPEC] [-o DIR] [--smoke] [--workers N] [--seeds N] [--limit N] [--cell NAME]",
 		summary: "run an experiment and report on it; SPEC is a file or a built-in name (default paper)",
 		new:     func() command { return &ablate{} },
 	},
-	{name: "report", args: "DIR", summary: "rebuild tables, figures and report.html from DIR/records.jsonl", new: func() command { return &rebuild{} }},
+	{name: "report", args: "DIR [--results SCHEMA]", summary: "rebuild tables, figures and report.html from DIR/records.jsonl", new: func() command { return &rebuild{} }},
 	{
 		name: "quantize", args: "--model M --method X --format F [--set KEY=VALUE]... [--calib NAME] [--samples N] [--seed N] -o DIR",
 		summary: "write a quantized model: dequantized weights and a manifest", new: func() command { return &quantize{} },
