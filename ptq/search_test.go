@@ -348,3 +348,32 @@ func TestOwnAndRandomImportance(t *testing.T) {
 		t.Error("random importance does not follow its seed")
 	}
 }
+
+// Among exponents that cost the same the first wins, as in the reference code, which asks
+// for a strictly smaller loss: a linear of zeros costs nothing whatever its input's scale.
+func TestFirstOfEqualExponentsWins(t *testing.T) {
+	tm := getTiny(t, 2)
+	for _, method := range []string{"tlq", "awq"} {
+		for _, format := range []string{"w3a16g16", "w4a8"} {
+			c := tm.calibration(t, mustFind(t, method), format)
+			set := c.tokens(t)
+			c.Model = tm.model.WithSource(func(i int) (*models.Layer, error) {
+				exact, err := tm.model.Layer(i)
+				if err != nil {
+					return nil, err
+				}
+				l := *exact // shares what the other tests read
+				l.Down.W = make([]float32, len(l.Down.W))
+				return &l, nil
+			})
+			res, _, err := c.CalibrateLayer(t.Context(), c.Start(), set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			down := res.Report.Sites[len(res.Report.Sites)-1]
+			if down.Site != models.Down || len(down.Curve) != 20 || down.Curve[0] != down.Curve[19] || down.Alpha != 0 {
+				t.Errorf("%s, %s: %s chose α = %v of costs %v", method, format, down.Site, down.Alpha, down.Curve)
+			}
+		}
+	}
+}
