@@ -27,7 +27,7 @@ var commands = []entry{
 	{name: "generate", args: "--model M [--image FILE]... --prompt TEXT [--max-tokens N]", summary: "answer a prompt", new: func() command { return &generate{} }},
 	{name: "inspect", args: "[--premise] MODEL", summary: "configuration, tensors, parameters, bytes, memory a calibration needs", new: func() command { return &inspect{} }},
 	{
-		name: "claims", args: "[decisive|stress|tokens|exposure|methods] [-o DIR] [--limit N] [--seeds N]",
+		name: "claims", args: "[decisive|stress|tokens|exposure|methods|text] [--tokens FILE.safetensors[:NAME]] [-o DIR] [--limit N] [--seeds N]",
 		summary: "decide claims: which method is better than which other, over calibration seeds", new: func() command { return &claims{} },
 	},
 	{name: "fidelity", args: "MODEL [--sites A,B]", summary: "surrogate fidelity: does an objective rank candidates as the true loss does", new: func() command { return &fidelity{} }},
