@@ -11,7 +11,7 @@ import (
 
 // calibrateStage is the search, folding and rounding of one layer; each layer
 // is a durable step.
-var calibrateStage = StageID{"calibrate", 4}
+var calibrateStage = StageID{"calibrate", 5}
 
 // layerKeys are the keys of the calibrated layers, in order. Each depends on
 // the one before it.
