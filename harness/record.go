@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,15 +123,6 @@ var required = []string{
 	"model", "family", "scale", "format", "method", "seed", "avg_bits",
 	"metrics", "tasks", "delta", "weights_sha256", "spec_sha256", "data_sha256", "code", "seconds",
 	"peak_bytes", "events", "status",
-}
-
-// Retained returns the share of the unquantized accuracy that is left, fp
-// being the unquantized row of the same model; NaN where fp has none right.
-func (r *Record) Retained(fp *Record) float64 {
-	if fp.Metrics.Accuracy == 0 {
-		return math.NaN()
-	}
-	return r.Metrics.Accuracy / fp.Metrics.Accuracy
 }
 
 // Error returns the text of the event that made the cell fail, or "".
