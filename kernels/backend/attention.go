@@ -41,8 +41,8 @@ type scoreMask struct {
 
 // FusedScaledDotProductAttention is softmax(scale·query·keyᵀ + masks)·value per head,
 // without an array of all scores: 96 rows of them at a time. It computes on
-// float32; other types answer with compute.ErrNotImplemented, and so does what a
-// gradient would be lost for, an additive mask or bias that depends on an input by
+// float32, to which half precision is converted and back; other types answer with
+// compute.ErrNotImplemented, and so does what a gradient would be lost for, an additive mask or bias that depends on an input by
 // way of floating-point numbers, since GoMLX differentiates neither here. A
 // boolean mask is fine.
 //
@@ -56,6 +56,10 @@ type scoreMask struct {
 // that it may see. The second result is the logarithm of each query's sum, for the
 // gradients.
 func (f *function) FusedScaledDotProductAttention(query, key, value compute.Value, layout compute.AttentionAxesLayout, options *compute.ScaledDotProductAttentionConfig) (compute.Value, []compute.Value, error) {
+	half, options, err := f.widen(options, &query, &key, &value)
+	if err != nil {
+		return nil, nil, err
+	}
 	a, in, err := f.attention(compute.OpTypeFusedScaledDotProductAttention, query, key, value, layout, options)
 	if err != nil {
 		return nil, nil, err
@@ -68,13 +72,17 @@ func (f *function) FusedScaledDotProductAttention(query, key, value compute.Valu
 	if err != nil {
 		return nil, nil, err
 	}
-	return list[0], list[1:], nil
+	return list[0], list[1:], f.narrow(half, &list[0])
 }
 
 // FusedScaledDotProductAttentionVJP is the gradients of the attention's queries, keys
 // and values. The scores are computed again, 96 rows at a time.
 func (f *function) FusedScaledDotProductAttentionVJP(query, key, value compute.Value, layout compute.AttentionAxesLayout, options *compute.ScaledDotProductAttentionConfig, output compute.Value, states []compute.Value, dOutput compute.Value) (dQuery, dKey, dValue compute.Value, err error) {
 	const op = compute.OpTypeFusedScaledDotProductAttentionVJP
+	half, options, err := f.widen(options, &query, &key, &value, &output, &dOutput)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	a, in, err := f.attention(op, query, key, value, layout, options)
 	if err != nil {
 		return nil, nil, nil, err
@@ -103,7 +111,7 @@ func (f *function) FusedScaledDotProductAttentionVJP(query, key, value compute.V
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return list[0], list[1], list[2], nil
+	return list[0], list[1], list[2], f.narrow(half, &list[0], &list[1], &list[2])
 }
 
 // addParts adds a node that computes several arrays of one type, one behind the

@@ -371,3 +371,40 @@ func (c attentionCase) inOperations(q, k, v *graph.Node) *graph.Node {
 	}
 	return graph.Einsum("bktgs,bskd->btkgd", rowSoftmax(scores), v)
 }
+
+// Half precision is converted to float32 and back. The gradients read the output as it
+// was rounded, which they would otherwise have exactly.
+func TestFusedAttentionInHalf(t *testing.T) {
+	b := open(t, "tlq")
+	for half, rounding := range map[dtypes.DType]float64{dtypes.BFloat16: 1.0 / (1 << 7), dtypes.Float16: 1.0 / (1 << 10)} {
+		for _, c := range []attentionCase{
+			{layout: compute.AttentionAxesLayoutBSHD, batch: 2, heads: 4, keyHeads: 2, queries: 11, keys: 11, width: 8, mask: "causal"},
+			{layout: compute.AttentionAxesLayoutBHSD, batch: 2, heads: 2, keyHeads: 2, queries: 9, keys: 5, width: 6, mask: "boolean"},
+		} {
+			to := func(t dtypes.DType, list ...*graph.Node) []*graph.Node {
+				out := make([]*graph.Node, len(list))
+				for i, x := range list {
+					out[i] = graph.ConvertDType(x, t)
+				}
+				return out
+			}
+			inHalf := c.result(t, b, func(q, k, v *graph.Node) *graph.Node {
+				h := to(half, q, k, v)
+				return graph.ConvertDType(c.fused(h[0], h[1], h[2]), dtypes.Float32)
+			})
+			byHand := c.result(t, b, func(q, k, v *graph.Node) *graph.Node {
+				w := to(dtypes.Float32, to(half, q, k, v)...)
+				return graph.ConvertDType(graph.ConvertDType(c.fused(w[0], w[1], w[2]), half), dtypes.Float32)
+			})
+			for i, name := range []string{"output", "gradient of queries", "gradient of keys", "gradient of values"} {
+				tolerance := rounding
+				if i == 0 {
+					tolerance = 0
+				}
+				if d := distance(inHalf[i], byHand[i]); d > tolerance {
+					t.Errorf("%s, %+v: %s differs by %g", half, c, name, d)
+				}
+			}
+		}
+	}
+}
