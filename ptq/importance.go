@@ -193,12 +193,6 @@ func (t *Tokens) Use(imp Importance) {
 	t.Importance = imp.Name
 }
 
-// WeighBy makes an importance of the caller's own weigh the selected tokens.
-func (t *Tokens) WeighBy(imp Importance) {
-	t.own = append(slices.Clip(t.own), imp)
-	t.Weight = imp.Name
-}
-
 // find looks a name up among the method's own importances, latest first, and the built-in
 // ones.
 func (t Tokens) find(name string) (Importance, error) {
