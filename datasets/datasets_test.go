@@ -1,6 +1,7 @@
 package datasets
 
 import (
+	"bytes"
 	"fmt"
 	"image"
 	"os"
@@ -239,6 +240,55 @@ func TestCalibration(t *testing.T) {
 	if len(sources) != n {
 		t.Errorf("%d different sources in %d samples", len(sources), n)
 	}
+}
+
+// TestCalibrationOfTasks draws from every task in turn: "emoji+scene" is the default set by
+// another name, and each picture is its own.
+func TestCalibrationOfTasks(t *testing.T) {
+	names := taskNames()
+	want := map[string]Example{}
+	for e, err := range Calibration("default", 3, 8) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[e.Task+e.Question+e.Source] = e
+	}
+	for e, err := range Calibration("emoji+scene", 3, 8) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := want[e.Task+e.Question+e.Source]; !bytes.Equal(pixelsOf(e), pixelsOf(same)) {
+			t.Errorf("%s is not a sample of the default set", e.ID)
+		}
+	}
+	i := 0
+	sources := map[string]bool{}
+	for e, err := range Calibration(strings.Join(names, "+"), 3, 4*len(names)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Task != names[i%len(names)] || len(e.Images) != 1 {
+			t.Errorf("sample %d is of task %s", i, e.Task)
+		}
+		sources[e.Task+e.Question+e.Source] = true
+		i++
+	}
+	if len(sources) < i-2 {
+		t.Errorf("%d different questions in %d samples", len(sources), i)
+	}
+	for name, want := range map[string]string{"emoji+scenes": `"scene"`, "emoji+emoji": "twice", "defalt": `did you mean "default"`, "": "joined by +"} {
+		if _, err := CalibrationTasks(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// pixelsOf are the bytes of an example's picture; nil where it has none.
+func pixelsOf(e Example) []byte {
+	if len(e.Images) == 0 {
+		return nil
+	}
+	return e.Images[0].(*image.RGBA).Pix
 }
 
 func TestTexts(t *testing.T) {
