@@ -18,7 +18,7 @@ import (
 )
 
 // curveColors are Okabe and Ito's, readable by everybody.
-var curveColors = []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}}
+var curveColors = []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255}, {230, 159, 0, 255}}
 
 // writeCurves draws loss and accuracy over steps.
 func (t *trainer) writeCurves() error {
@@ -38,12 +38,12 @@ func (t *trainer) writeCurves() error {
 	accuracy.X.Label.Text, accuracy.Y.Label.Text = "optimizer step", "accuracy (%)"
 	accuracy.Y.Min, accuracy.Y.Max = 0, 100
 	accuracy.Legend.Top, accuracy.Legend.Left = true, true
-	for i, task := range t.recipe.Tasks {
+	for i, part := range t.recipe.Batch {
 		var points plotter.XYs
 		for _, p := range t.curve.Accuracy {
-			points = append(points, plotter.XY{X: float64(p.Step), Y: 100 * p.Tasks[task].Accuracy})
+			points = append(points, plotter.XY{X: float64(p.Step), Y: 100 * p.Tasks[part.Task].Accuracy})
 		}
-		if err := addLine(accuracy, task, points, curveColors[i%len(curveColors)]); err != nil {
+		if err := addLine(accuracy, part.Task, points, curveColors[i%len(curveColors)]); err != nil {
 			return err
 		}
 	}
@@ -99,16 +99,16 @@ func (t *trainer) writeCard() error {
 		return err
 	}
 	var rows strings.Builder
-	for _, name := range t.recipe.Tasks {
-		p, err := evaluate(context.Background(), runner, name, datasets.Test, t.testQuestions)
+	for _, part := range t.recipe.Batch {
+		p, err := evaluate(context.Background(), runner, part.Task, datasets.Test, t.testQuestions)
 		if err != nil {
 			return err
 		}
-		task, err := datasets.FindTask(name)
+		task, err := datasets.FindTask(part.Task)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.0f%% | %d |\n", name, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
+		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.0f%% | %d |\n", part.Task, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
 	}
 	c := &t.recipe.Config
 	card := fmt.Sprintf(cardText, t.recipe.Name, architecture[c.Family], countValues(t.weights, c), c.Text.Layers, c.Text.Hidden,

@@ -58,14 +58,16 @@ type checkpoint struct {
 }
 
 // save writes the whole state of a run into one file, atomically: weights,
-// both moments, and as metadata the step, the recipe's hash and the curve.
+// moments, and as metadata the step, the recipe's hash and the curve.
 func (t *trainer) save() error {
 	var list []safetensors.Tensor
 	for i, p := range t.optimizer.params {
 		list = append(list,
 			safetensors.FromFloat32("w."+p.Name, p.Shape, p.Data),
-			safetensors.FromFloat32("m."+p.Name, p.Shape, t.optimizer.m[i]),
-			safetensors.FromFloat32("v."+p.Name, p.Shape, t.optimizer.v[i]))
+			safetensors.FromFloat32("m."+p.Name, p.Shape, t.optimizer.m[i]))
+		if v := t.optimizer.v[i]; v != nil {
+			list = append(list, safetensors.FromFloat32("v."+p.Name, p.Shape, v))
+		}
 	}
 	t.clock()
 	state, err := json.Marshal(checkpoint{t.step, t.recipe.Hash(), t.dataHash, t.curve, t.window})
@@ -102,6 +104,9 @@ func (t *trainer) restore() (bool, error) {
 	}
 	for i, p := range t.optimizer.params {
 		for prefix, dst := range map[string][]float32{"w.": p.Data, "m.": t.optimizer.m[i], "v.": t.optimizer.v[i]} {
+			if dst == nil { // no second moment
+				continue
+			}
 			if err := read(f, prefix+p.Name, dst); err != nil {
 				return false, err
 			}

@@ -61,20 +61,20 @@ func pictures(c *models.Config) pixels.Processor {
 	return p
 }
 
-// stream makes the batches of a run: batch k of a task holds that task's pictures
-// k·n … k·n+n−1.
+// stream makes the batches of a run: step k sees a task's pictures k·n … k·n+n−1,
+// where n is the task's portion.
 type stream struct {
 	recipe *Recipe
 	model  *models.Model
 }
 
 // batch makes the batch of one task at a step.
-func (s stream) batch(task string, step int) (*models.TrainingBatch, error) {
-	n := s.recipe.PicturesPerTask
+func (s stream) batch(part Portion, step int) (*models.TrainingBatch, error) {
+	n := part.Pictures
 	seqs := make([]*models.Sequence, n)
 	longest, scored := 0, 0
 	for i := range n {
-		p, err := datasets.PictureAt([]string{task}, s.recipe.Seed, step*n+i)
+		p, err := datasets.PictureAt([]string{part.Task}, s.recipe.Seed, step*n+i)
 		if err != nil {
 			return nil, err
 		}
@@ -100,8 +100,8 @@ func (s stream) steps(first int, stop <-chan struct{}) <-chan batches {
 		defer close(out)
 		for step := first; step < s.recipe.Steps; step++ {
 			b := batches{}
-			for _, task := range s.recipe.Tasks {
-				one, err := s.batch(task, step)
+			for _, part := range s.recipe.Batch {
+				one, err := s.batch(part, step)
 				if err != nil {
 					b.err = err
 					break

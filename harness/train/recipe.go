@@ -23,21 +23,35 @@ type Recipe struct {
 	Scale  string        `json:"scale"` // nano, micro or mini
 	Config models.Config `json:"config"`
 	Seed   uint64        `json:"seed"`
-	Tasks  []string      `json:"tasks"` // whose training pictures take turns
-	// Steps of the optimizer; each sees PicturesPerTask pictures of every task.
-	Steps           int `json:"steps"`
-	PicturesPerTask int `json:"pictures_per_task"`
+	Steps  int           `json:"steps"` // of the optimizer
+	Batch  []Portion     `json:"batch"` // what each of them sees
 	// Learning rate: linear to Peak over Warmup steps, then a cosine to Final·Peak.
 	Peak   float64 `json:"peak"`
 	Final  float64 `json:"final"`
 	Warmup int     `json:"warmup"`
-	// AdamW (Loshchilov and Hutter 2019) with clipping of the global gradient norm.
-	Beta1, Beta2, Decay, Clip float64
+	// AdamW's β₁ and β₂, Muon's momentum, decoupled weight decay, and the most that the
+	// global norm of AdamW's gradients may be.
+	Beta1, Beta2, Momentum, Decay, Clip float64
 	// EvaluateEvery and CheckpointEvery are in steps.
 	EvaluateEvery   int `json:"evaluate_every"`
 	CheckpointEvery int `json:"checkpoint_every"`
 	// Questions per task in each evaluation on the tuning split.
 	Questions int `json:"questions"`
+}
+
+// Portion is a task's part of a step's pictures.
+type Portion struct {
+	Task     string `json:"task"`
+	Pictures int    `json:"pictures"`
+}
+
+// Pictures is the number of pictures in a step.
+func (r *Recipe) Pictures() int {
+	n := 0
+	for _, p := range r.Batch {
+		n += p.Pictures
+	}
+	return n
 }
 
 // FindRecipe returns the recipe of a name.
@@ -57,11 +71,15 @@ func (r *Recipe) Validate() error {
 	if err := r.Config.Validate(); err != nil {
 		return fmt.Errorf("train: recipe %s: %w", r.Name, err)
 	}
+	for _, p := range r.Batch {
+		if p.Pictures < 1 {
+			return fmt.Errorf("train: recipe %s: %d pictures of task %s in a step; leave the task out or take 1 or more", r.Name, p.Pictures, p.Task)
+		}
+	}
 	switch {
-	case r.Steps < 1 || r.PicturesPerTask < 1 || r.CheckpointEvery < 1 || r.EvaluateEvery < 1:
-		return fmt.Errorf("train: recipe %s: steps %d, pictures per task %d and the intervals %d, %d must be positive",
-			r.Name, r.Steps, r.PicturesPerTask, r.EvaluateEvery, r.CheckpointEvery)
-	case len(r.Tasks) == 0:
+	case r.Steps < 1 || r.CheckpointEvery < 1 || r.EvaluateEvery < 1:
+		return fmt.Errorf("train: recipe %s: steps %d and the intervals %d, %d must be positive", r.Name, r.Steps, r.EvaluateEvery, r.CheckpointEvery)
+	case len(r.Batch) == 0:
 		return fmt.Errorf("train: recipe %s names no task", r.Name)
 	case r.Peak <= 0 || r.Clip <= 0:
 		return fmt.Errorf("train: recipe %s: peak learning rate %g and clip %g must be positive", r.Name, r.Peak, r.Clip)

@@ -40,13 +40,13 @@ func BenchmarkStep(b *testing.B) {
 			}
 			var list []*models.TrainingBatch
 			flops, s := 0.0, stream{&t.recipe, t.model}
-			for _, task := range r.Tasks {
-				one, err := s.batch(task, 0)
+			for _, part := range r.Batch {
+				one, err := s.batch(part, 0)
 				if err != nil {
 					b.Fatal(err)
 				}
 				list = append(list, one)
-				flops += stepFlops(&t.recipe.Config, r.PicturesPerTask, 256, benchTokens[task], one.Scored)
+				flops += stepFlops(&t.recipe.Config, part.Pictures, 256, benchTokens[part.Task], one.Scored)
 			}
 			step := func() {
 				if _, err := t.one(list); err != nil {

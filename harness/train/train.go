@@ -23,7 +23,7 @@ type trainer struct {
 	model     *models.Model
 	runner    *models.Runner
 	weights   *models.Weights
-	optimizer *adamW
+	optimizer *optimizer
 	step      int // steps done
 	curve     Curve
 	window    LossPoint // sums over the Step steps since the curve's last point
@@ -79,7 +79,7 @@ func open(r Recipe, dir string) (*trainer, error) {
 	if t.runner, err = models.NewRunner(t.model); err != nil {
 		return nil, err
 	}
-	t.optimizer = newAdamW(&t.recipe, t.weights.Params(&t.recipe.Config))
+	t.optimizer = newOptimizer(&t.recipe, t.weights.Params(&t.recipe.Config))
 	return t, nil
 }
 
@@ -137,8 +137,8 @@ type passed struct {
 	err   error
 }
 
-// one is an optimizer step on the mean of the tasks' gradients. The tasks' passes
-// run side by side; their gradients are added in the tasks' order.
+// one is an optimizer step on the mean over the scored tokens of all tasks. The
+// tasks' passes run side by side; their gradients are added in the tasks' order.
 func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
 	results := make([]passed, len(list))
 	var wg sync.WaitGroup
@@ -150,48 +150,45 @@ func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
 	}
 	wg.Wait()
 	var p LossPoint
-	share := 1 / float64(len(list))
+	scored := 0
+	for _, b := range list {
+		scored += b.Scored
+	}
 	sum := results[0].grads
 	for i, r := range results {
 		if r.err != nil {
 			return p, r.err
 		}
+		share := float64(list[i].Scored) / float64(scored)
 		p.Loss += share * r.loss
-		p.Right += share * float64(r.right) / float64(list[i].Scored)
-		if i > 0 {
-			add(sum, r.grads)
+		p.Right += float64(r.right) / float64(scored)
+		for k, g := range r.grads {
+			kernels.MulScalar(g, g, float32(share))
+			if i > 0 {
+				kernels.Add(sum[k], sum[k], g)
+			}
 		}
-	}
-	for _, g := range sum {
-		kernels.MulScalar(g, g, float32(share))
 	}
 	if p.Loss != p.Loss {
 		return p, fmt.Errorf("train: loss is NaN at step %d; lower the peak learning rate %g", t.step+1, t.recipe.Peak)
 	}
 	t.step++
 	p.Norm = t.optimizer.step(t.step, sum)
-	t.curve.Pictures += len(list) * t.recipe.PicturesPerTask
+	t.curve.Pictures += t.recipe.Pictures()
 	return p, nil
-}
-
-// add adds b to a, tensor by tensor.
-func add(a, b [][]float32) {
-	for i, g := range b {
-		kernels.Add(a[i], a[i], g)
-	}
 }
 
 // milestones evaluates and saves where it is time.
 func (t *trainer) milestones(ctx context.Context) error {
 	if t.step%t.recipe.EvaluateEvery == 0 || t.step == t.recipe.Steps {
 		point := AccuracyPoint{Step: t.step, Tasks: map[string]TaskPoint{}}
-		for _, task := range t.recipe.Tasks {
-			p, err := evaluate(ctx, t.runner, task, datasets.Tuning, t.recipe.Questions)
+		for _, part := range t.recipe.Batch {
+			p, err := evaluate(ctx, t.runner, part.Task, datasets.Tuning, t.recipe.Questions)
 			if err != nil {
 				return err
 			}
-			point.Tasks[task] = p
-			fmt.Fprintf(os.Stderr, "train: step %d: %s %.1f%% ± %.1f of %d tuning questions\n", t.step, task, 100*p.Accuracy, 100*p.StdErr, p.N)
+			point.Tasks[part.Task] = p
+			fmt.Fprintf(os.Stderr, "train: step %d: %s %.1f%% ± %.1f of %d tuning questions\n", t.step, part.Task, 100*p.Accuracy, 100*p.StdErr, p.N)
 		}
 		t.curve.Accuracy = append(t.curve.Accuracy, point)
 	}

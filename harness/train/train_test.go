@@ -5,7 +5,6 @@ import (
 	"context"
 	"image"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +18,7 @@ func small() Recipe { return smallOf(models.Qwen2VL) }
 
 func smallOf(family models.Family) Recipe {
 	r := scales[0].recipe(family)
-	r.Name, r.Steps, r.PicturesPerTask = string(family)+"-small", 4, 1
+	r.Name, r.Steps, r.Batch = string(family)+"-small", 4, []Portion{{"emoji", 1}, {"scene", 1}}
 	r.Config.Text.Layers, r.Config.Vision.Depth, r.Config.Text.Vocab = 1, 1, 400
 	if family == models.LlavaOV {
 		r.Config.Vision.FeatureLayer = 1
@@ -86,7 +85,7 @@ func resumeGivesTheSameBytes(t *testing.T, r Recipe) {
 	if lost.step != 1 {
 		t.Fatalf("restored at step %d, want 1", lost.step)
 	}
-	b, err := (stream{&lost.recipe, lost.model}).batch("scene", 1)
+	b, err := (stream{&lost.recipe, lost.model}).batch(Portion{"scene", 1}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,59 +129,6 @@ func TestCheckpointOfAnotherRecipe(t *testing.T) {
 	}
 	if _, err := start(t, small(), dir).restore(); err == nil || !strings.Contains(err.Error(), "delete the file") {
 		t.Errorf("restored a torn file with error %v", err)
-	}
-}
-
-// The optimizer against the paper's formulas in float64.
-func TestAdamW(t *testing.T) {
-	r := small()
-	rng := rand.New(rand.NewPCG(7, 7))
-	w := models.Param{Name: "w", Shape: []int{3, 5}, Data: make([]float32, 15)}
-	gain := models.Param{Name: "gain", Shape: []int{4}, Data: make([]float32, 4)}
-	params := []models.Param{w, gain}
-	a := newAdamW(&r, params)
-	var ref [][]float64
-	var m, v [][]float64
-	for _, p := range params {
-		x := make([]float64, len(p.Data))
-		for i := range x {
-			p.Data[i] = float32(rng.NormFloat64())
-			x[i] = float64(p.Data[i])
-		}
-		ref, m, v = append(ref, x), append(m, make([]float64, len(x))), append(v, make([]float64, len(x)))
-	}
-	for step := 1; step <= 4; step++ {
-		var grads [][]float32
-		sum := 0.0
-		for _, p := range params {
-			g := make([]float32, len(p.Data))
-			for i := range g {
-				g[i] = float32(rng.NormFloat64())
-				sum += float64(g[i]) * float64(g[i])
-			}
-			grads = append(grads, g)
-		}
-		norm := math.Sqrt(sum)
-		if got := a.step(step, grads); math.Abs(got-norm) > 1e-9*norm {
-			t.Fatalf("norm %v, want %v", got, norm)
-		}
-		for k := range params {
-			for i, g32 := range grads[k] {
-				g := float64(g32) * min(1, r.Clip/norm)
-				m[k][i] = r.Beta1*m[k][i] + (1-r.Beta1)*g
-				v[k][i] = r.Beta2*v[k][i] + (1-r.Beta2)*g*g
-				mHat := m[k][i] / (1 - math.Pow(r.Beta1, float64(step)))
-				vHat := v[k][i] / (1 - math.Pow(r.Beta2, float64(step)))
-				decay := r.Decay
-				if k == 1 {
-					decay = 0
-				}
-				ref[k][i] -= r.rate(step) * (mHat/(math.Sqrt(vHat)+adamEpsilon) + decay*ref[k][i])
-				if got := float64(params[k].Data[i]); math.Abs(got-ref[k][i]) > 1e-5*(1+math.Abs(ref[k][i])) {
-					t.Fatalf("step %d, %s[%d]: %v, want %v", step, params[k].Name, i, got, ref[k][i])
-				}
-			}
-		}
 	}
 }
 

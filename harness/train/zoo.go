@@ -43,10 +43,9 @@ func (s scale) recipe(family models.Family) Recipe {
 	return Recipe{
 		Name: string(family) + "-" + s.name, Scale: s.name,
 		Config: models.Config{Family: family, Text: s.text(family), Vision: s.vision(family)},
-		Seed:   1, Tasks: []string{"emoji", "scene"},
-		Steps: s.steps, PicturesPerTask: 8,
+		Seed:   1, Steps: s.steps, Batch: []Portion{{"emoji", 8}, {"scene", 8}},
 		Peak: s.peak, Final: 0.01, Warmup: 200,
-		Beta1: 0.9, Beta2: 0.98, Decay: 0.05, Clip: 1,
+		Beta1: 0.9, Beta2: 0.98, Momentum: 0.95, Decay: 0.05, Clip: 1,
 		EvaluateEvery: 500, CheckpointEvery: 250, Questions: 200,
 	}
 }
