@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/tlqlab/tlqlab/datasets"
@@ -27,6 +26,8 @@ func (m *Model) CalibrationFrom(source string, n int, seed uint64) (*Samples, er
 	switch {
 	case n < 0:
 		return nil, fmt.Errorf("harness: calibration with %d samples: expected at least 1, or 0 for %d", n, DefaultSamples)
+	case n > MaxSamples:
+		return nil, fmt.Errorf("harness: %w", checkSamples("calibration samples", n))
 	case strings.Contains(source, ".safetensors"):
 		return m.streamSamples(source, n, seed)
 	case isPath(source):
@@ -34,9 +35,8 @@ func (m *Model) CalibrationFrom(source string, n int, seed uint64) (*Samples, er
 	case n == 0:
 		n = DefaultSamples
 	}
-	if valid := datasets.Calibrations(); !slices.Contains(valid, source) {
-		return nil, fmt.Errorf("harness: unknown calibration set %q: %s, a folder with qa.jsonl, a .json file of conversations, or FILE.safetensors[:TENSOR] of tokens",
-			source, expected(source, valid))
+	if _, err := datasets.CalibrationTasks(source); err != nil {
+		return nil, fmt.Errorf("%w; or a folder with qa.jsonl, a .json file of conversations, or FILE.safetensors[:TENSOR] of tokens", err)
 	}
 	return m.Calibration(source, n, seed)
 }
@@ -137,7 +137,7 @@ func (m *Model) checkStream(ids []int32) error {
 
 // ownSamples are samples of the user's own, named by their hash.
 func (m *Model) ownSamples(name string, n int, seed uint64, hash string) *Samples {
-	c := &Samples{Name: name, N: n, Seed: seed, DataSHA256: hash, m: m}
+	c := &Samples{Name: name, N: n, Seed: seed, DataSHA256: hash, m: m, own: true}
 	c.key = NewKey(embedStage, "own", m.key, Key(hash), NewKey(embedStage, seed)) // stages draw from the seed
 	return c
 }

@@ -109,7 +109,7 @@ func ClaimSpecs() []string {
 func LoadClaims(name string) (ClaimsSpec, error) {
 	s := ClaimsSpec{
 		Name: name, Models: []string{"zoo:qwen2vl-nano"},
-		Prompts:     Prompts{Tasks: slices.Clone(trainedTasks), Split: string(datasets.Test), N: 1200},
+		Prompts:     Prompts{Split: string(datasets.Test), N: 1200},
 		Calibration: DefaultSpec().Calibration,
 	}
 	for seed := range uint64(8) {
@@ -265,13 +265,22 @@ func (s *ClaimsSpec) Only(names []string) error {
 	return nil
 }
 
+// Filled returns the experiment with what depends on its models, as [Spec.Filled] does.
+func (s ClaimsSpec) Filled(root string) ClaimsSpec {
+	if s.Prompts.N > 0 && len(s.Prompts.Tasks) == 0 {
+		s.Prompts.Tasks = TrainedTasks(root, s.Models...)
+	}
+	s.Calibration.Name = calibrationSet(s.Calibration.Name, root, s.Models...)
+	return s
+}
+
 // validate checks every name and number.
 func (s ClaimsSpec) validate(root string) error {
 	if len(s.Seeds) < 2 {
 		return fmt.Errorf("harness: %d calibration seeds: expected at least 2, since the seed is the unit of the intervals", len(s.Seeds))
 	}
-	if s.Calibration.Samples < 1 {
-		return fmt.Errorf("harness: calibration.samples %d: expected at least 1", s.Calibration.Samples)
+	if err := firstError(checkSeeds(len(s.Seeds)), checkSamples("calibration.samples", s.Calibration.Samples)); err != nil {
+		return fmt.Errorf("harness: experiment %s: %w", s.Name, err)
 	}
 	if len(s.Families) == 0 {
 		return fmt.Errorf("harness: experiment %s has no claims: its methods are not compared with each other", s.Name)
@@ -310,7 +319,7 @@ func (s ClaimsSpec) validateAsked() error {
 		return fmt.Errorf("harness: experiment %s: %d streams: expected at least 2, or 0 for all", s.Name, s.Streams.N)
 	case s.Streams.From != "":
 		return nil
-	case len(s.Prompts.Tasks) == 0:
+	case s.Prompts.N == 0:
 		return fmt.Errorf("harness: experiment %s asks nothing: expected --tokens FILE.safetensors[:TENSOR] of token streams", s.Name)
 	}
 	return s.Prompts.validate()

@@ -64,6 +64,7 @@ func (s ClaimsSpec) ClaimCells() int {
 // reported in its Error and leaves its claims out; calibrated layers and scores stay in
 // the store, and a later run continues from there.
 func (s *Session) RunClaims(spec ClaimsSpec, o ClaimsOptions) (*ClaimsRun, error) {
+	spec = spec.Filled(s.Root)
 	if err := spec.validate(s.Root); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/tlqlab/tlqlab/datasets"
@@ -25,7 +26,8 @@ type Samples struct {
 	DataSHA256 string
 
 	m        *Model
-	key      Key // of the embeddings
+	key      Key  // of the embeddings
+	own      bool // made of the user's own files
 	examples func() ([]datasets.Example, error)
 	seqs     func() ([]*models.Sequence, error)
 }
@@ -37,10 +39,11 @@ type sampleKey struct {
 	Seed    uint64 `json:"seed"`
 }
 
-// Calibration names n samples of a calibration set; seed chooses them.
+// Calibration names n samples of a calibration set, at most [MaxSamples]; seed chooses them. Of "default" they
+// show the tasks that the model was trained on.
 func (m *Model) Calibration(name string, n int, seed uint64) (*Samples, error) {
-	if n < 1 {
-		return nil, fmt.Errorf("harness: calibration with %d samples: expected at least 1", n)
+	if err := checkSamples("calibration samples", n); err != nil {
+		return nil, fmt.Errorf("harness: %w", err)
 	}
 	data, err := dataHash()
 	if err != nil {
@@ -51,6 +54,11 @@ func (m *Model) Calibration(name string, n int, seed uint64) (*Samples, error) {
 
 // samples shares what was tokenized already.
 func (m *Model) samples(name string, n int, seed uint64, data Key) *Samples {
+	if name == defaultSet {
+		if tasks := trainedOn(m.Dir); len(tasks) > 0 {
+			name = strings.Join(tasks, "+")
+		}
+	}
 	c := &Samples{Name: name, N: n, Seed: seed, DataSHA256: string(data), m: m}
 	c.key = NewKey(embedStage, sampleKey{name, n, seed}, m.key, data)
 	c.examples = c.generate
@@ -92,6 +100,16 @@ func (c *Samples) generate() ([]datasets.Example, error) {
 		return nil, fmt.Errorf("harness: calibration set %s is empty", c.Name)
 	}
 	return out, nil
+}
+
+// Check makes the samples of the user's own files: a broken picture or a text that is too
+// long is found before any work. What a set's name stands for has none.
+func (c *Samples) Check() error {
+	if !c.own {
+		return nil
+	}
+	_, err := c.Sequences()
+	return err
 }
 
 // Sequences returns the tokenized samples. They are shared: don't change them.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tlqlab/tlqlab/datasets"
@@ -16,7 +17,7 @@ import (
 // the first.
 type EvaluationSpec struct {
 	Models   []string `json:"models"`   // one or two, with the same tokenizer
-	Tasks    []string `json:"tasks"`    // built-in ones; empty, and no Sets: those that the zoo was trained on
+	Tasks    []string `json:"tasks"`    // built-in ones; empty, and no Sets: those that the models were trained on
 	Split    string   `json:"split"`    // "test" or "tuning"
 	Limit    int      `json:"limit"`    // questions per task; 0: all
 	Generate bool     `json:"generate"` // let the models answer in their own words too
@@ -45,52 +46,110 @@ const methodOther = "compared"
 // evaluationStage names a whole evaluation.
 var evaluationStage = StageID{"evaluation", 1}
 
-// NewEvaluation checks the names; no stage runs.
+// NewEvaluation checks names, numbers and the pictures of the sets that are not answered
+// yet; no stage runs.
 func NewEvaluation(s *Session, spec EvaluationSpec) (*Evaluation, error) {
 	if len(spec.Tasks) == 0 && len(spec.Sets) == 0 {
-		spec.Tasks = DefaultSpec().Tasks
+		spec.Tasks = TrainedTasks(s.Root, spec.Models...)
 	}
-	if len(spec.Models) < 1 || len(spec.Models) > 2 {
-		return nil, fmt.Errorf("harness: evaluation of %d models: expected one or two", len(spec.Models))
-	}
-	if len(spec.Tasks) > 0 {
-		if err := checkList("tasks", spec.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }); err != nil {
-			return nil, err
-		}
-	}
-	questions, err := spec.askSets()
-	if err != nil {
-		return nil, err
-	}
-	for _, q := range questions {
-		if spec.SetHashes == nil {
-			spec.SetHashes = map[string]string{}
-		}
-		spec.SetHashes[q.Task] = q.SHA256
-	}
-	if _, err := datasets.ParseSplit(spec.Split); err != nil {
+	if err := spec.validate(); err != nil {
 		return nil, err
 	}
 	hash, err := dataHash()
 	if err != nil {
 		return nil, err
 	}
-	e := &Evaluation{Spec: spec, s: s, data: Key(hash)}
+	e := &Evaluation{s: s, data: Key(hash)}
 	for _, task := range spec.Tasks {
 		e.questions = append(e.questions, Questions{Task: task, Split: spec.Split, N: Spec{Limit: spec.Limit}.questions(), Generate: spec.Generate})
 	}
-	e.questions = append(e.questions, questions...)
-	var keys []Key
-	for _, name := range spec.Models {
-		m, err := s.Model(name)
-		if err != nil {
-			return nil, err
+	sets, err := spec.askSets()
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range sets {
+		if spec.SetHashes == nil {
+			spec.SetHashes = map[string]string{}
 		}
-		e.models = append(e.models, m)
-		keys = append(keys, e.keys(m)...)
+		spec.SetHashes[q.Task] = q.SHA256
+	}
+	e.Spec, e.questions = spec, append(e.questions, sets...)
+	if err := e.open(spec.Models); err != nil {
+		return nil, err
+	}
+	var keys []Key
+	for i := range e.models {
+		keys = append(keys, e.keys(i)...)
 	}
 	e.Key = NewKey(evaluationStage, spec, keys...)
-	return e, nil
+	return e, e.checkPictures()
+}
+
+// validate checks names and numbers.
+func (spec EvaluationSpec) validate() error {
+	if len(spec.Models) < 1 || len(spec.Models) > 2 {
+		return fmt.Errorf("harness: evaluation of %d models: expected one or two", len(spec.Models))
+	}
+	if err := checkQuestions(spec.Limit); err != nil {
+		return fmt.Errorf("harness: %w", err)
+	}
+	if len(spec.Tasks) > 0 {
+		if err := checkList("tasks", spec.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }); err != nil {
+			return err
+		}
+	}
+	_, err := datasets.ParseSplit(spec.Split)
+	return err
+}
+
+// open opens the models and refuses two that can't be compared.
+func (e *Evaluation) open(names []string) error {
+	for _, name := range names {
+		m, err := e.s.Model(name)
+		if err != nil {
+			return err
+		}
+		e.models = append(e.models, m)
+	}
+	if len(e.models) < 2 {
+		return nil
+	}
+	if a, b := e.models[0], e.models[1]; a.Config.Text.Vocab != b.Config.Text.Vocab {
+		return fmt.Errorf("harness: %s has a vocabulary of %d, %s one of %d: expected two models with the same tokenizer, since KL compares them token by token; evaluate them one by one",
+			a.Name, a.Config.Text.Vocab, b.Name, b.Config.Text.Vocab)
+	}
+	return nil
+}
+
+// checkPictures reads the pictures of questions in files, so that a broken one is found
+// before any work and not after hours of it. What the store has answers to was read before.
+func (e *Evaluation) checkPictures() error {
+	for _, q := range e.questions {
+		if q.set == nil {
+			continue
+		}
+		for _, c := range q.chunks() {
+			if e.answered(c) {
+				continue
+			}
+			for i := range c.N {
+				if _, err := c.example(c.Start + i); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// answered tells whether the store has all models' answers to a chunk.
+func (e *Evaluation) answered(c chunk) bool {
+	for i, m := range e.models {
+		if !e.s.Store.Has(c.evaluateKey(m, e.data, "", e.reference(i))) {
+			return false
+		}
+	}
+	return true
 }
 
 // askSets makes the questions of the sets; two of one name are an error.
@@ -111,16 +170,17 @@ func (spec EvaluationSpec) askSets() ([]Questions, error) {
 	return all, nil
 }
 
-// reference is the model that m is compared with, nil for the first.
-func (e *Evaluation) reference(m *Model) *Model {
-	if m == e.models[0] {
+// reference is the model that model i is compared with, nil for the first.
+func (e *Evaluation) reference(i int) *Model {
+	if i == 0 {
 		return nil
 	}
 	return e.models[0]
 }
 
-func (e *Evaluation) keys(m *Model) []Key {
-	return answerKeys(m, e.data, "", e.reference(m), e.questions)
+// keys name model i's answers.
+func (e *Evaluation) keys(i int) []Key {
+	return answerKeys(e.models[i], e.data, "", e.reference(i), e.questions)
 }
 
 // DefaultDir is where the records go when no folder is named: runs/eval-KEY8.
@@ -135,65 +195,116 @@ func (e *Evaluation) Steps() int {
 	return n
 }
 
-// Run asks the models and writes one record each to o.Dir. The second's KL,
-// agreement and delta are against the first.
+// Run asks the models and writes one record each to o.Dir, when all are finished: a run
+// that fails or is interrupted leaves o.Dir as it was. The second model's KL, agreement
+// and delta are against the first.
 func (e *Evaluation) Run(ctx context.Context, o RunOptions) ([]Record, error) {
-	if err := prepare(o.Dir, e.Spec); err != nil {
+	if err := checkRunDir(o.Dir); err != nil {
 		return nil, err
 	}
 	r := &run{o: o}
-	var first []eval.Sample
-	var records []Record
-	for _, m := range e.models {
+	records := e.cells()
+	answers := make([][]eval.Sample, len(records))
+	for i, m := range e.models {
 		start := time.Now()
 		var log EventLog
 		m = m.in(e.s.WithContext(WithEvents(ctx, &log)).WithProgress(o.Progress))
-		c := Cell{Model: m.Name, Method: MethodFP}
-		reference := e.models[0]
-		if len(records) == 0 {
-			reference = nil
-		} else {
-			c.Method = methodOther
+		record := &records[i]
+		record.Code = r.code()
+		if i == 0 && m.Manifest != nil {
+			Report(m.s.ctx, EventNote, "%s is quantized and was asked alone: there is no KL; name the model that it was made from first, %s, to have one", m.Name, m.Manifest.Model)
 		}
-		record := Record{
-			Model: m.Name, Family: string(m.Config.Family), Scale: m.Scale(), Method: c.Method, WeightsSHA256: m.WeightsSHA256,
-			Delta: Delta{P: 1}, DataSHA256: string(e.data), Code: r.code(), Status: StatusOK,
-			Samples: fmt.Sprintf("%s/%d-%s.jsonl", samplesDir, len(records), c.file()),
-		}
-		samples, err := m.evaluate(nil, reference, e.questions)
-		if err != nil {
+		var err error
+		if answers[i], err = m.evaluate(nil, e.reference(i), e.questions); err != nil {
 			return nil, err
 		}
-		if err := e.describe(m, &record); err != nil {
+		if err := e.score(i, m, answers, record); err != nil {
 			return nil, err
-		}
-		keys := e.keys(e.models[len(records)])
-		if first != nil {
-			keys = append(keys, e.keys(e.models[0])...)
-		}
-		if err := record.setScores(m, e.Spec.Stats, keys, first, samples); err != nil {
-			return nil, err
-		}
-		if err := writeSamples(r.path(record.Samples), samples); err != nil {
-			return nil, err
-		}
-		if first == nil {
-			first = samples
 		}
 		record.Events, record.Seconds, record.PeakBytes = log.Events(), time.Since(start).Seconds(), peakBytes()
-		records = append(records, record)
 	}
-	return records, WriteRecords(filepath.Join(o.Dir, RecordsFile), records)
+	if records[0].Folder != "" {
+		answers[0] = withoutKL(answers[0])
+	}
+	return records, e.write(o.Dir, records, answers)
 }
 
-// describe fills in bits and format.
-func (e *Evaluation) describe(m *Model, record *Record) (err error) {
-	if m.Manifest != nil {
-		record.Format, record.AvgBits = m.Manifest.Format.String(), m.Manifest.AvgBits
-		return nil
+// score fills in what model i's answers say: bits, metrics and, for the second, the
+// comparison with the first's.
+func (e *Evaluation) score(i int, m *Model, answers [][]eval.Sample, record *Record) (err error) {
+	if m.Manifest == nil {
+		if record.AvgBits, err = storedBits(m.Dir); err != nil {
+			return err
+		}
 	}
-	record.AvgBits, err = storedBits(m.Dir)
-	return err
+	keys := e.keys(i)
+	if i == 0 {
+		return record.setScores(m, e.Spec.Stats, keys, nil, answers[0])
+	}
+	return record.setScores(m, e.Spec.Stats, append(keys, e.keys(0)...), answers[0], answers[i])
+}
+
+// cells are the models' records before any question is asked. A quantized model's folder
+// is the cell of a grid that its manifest names, so that runs of several folders can be
+// compared, cell by cell.
+func (e *Evaluation) cells() []Record {
+	records := make([]Record, len(e.models))
+	for i, m := range e.models {
+		records[i] = Record{
+			Model: m.Name, Family: string(m.Config.Family), Method: MethodFP, WeightsSHA256: m.WeightsSHA256,
+			Delta: Delta{P: 1}, DataSHA256: string(e.data), Status: StatusOK,
+		}
+		r := &records[i]
+		if i > 0 {
+			r.Method = methodOther
+		}
+		if q := m.Manifest; q != nil {
+			r.Model, r.Folder, r.SourceSHA256 = q.Model, m.Name, q.SourceSHA256
+			r.Format, r.Outliers, r.Method, r.Seed, r.AvgBits = q.Format.String(), q.Outliers.String(), q.Method.Name, q.Seed, q.AvgBits
+		}
+	}
+	if len(records) == 2 && records[0].Cell() == records[1].Cell() { // settings differ that a cell's name doesn't hold
+		for i := range records {
+			records[i].Model = e.models[i].Name
+		}
+	}
+	for i := range records {
+		r := &records[i]
+		r.Scale = modelScale(r.Model)
+		c := Cell{Model: r.Model, Format: r.Format, Outliers: r.Outliers, Method: r.Method, Seed: r.Seed}
+		r.Samples = fmt.Sprintf("%s/%d-%s.jsonl", samplesDir, i, c.file())
+	}
+	return records
+}
+
+// withoutKL are the answers of a quantized model that nothing was compared with: the 0 of
+// a model against itself would pass for its KL to the unquantized model.
+func withoutKL(samples []eval.Sample) []eval.Sample {
+	out := slices.Clone(samples)
+	for i := range out {
+		out[i].KL, out[i].Agreement = nil, nil
+	}
+	return out
+}
+
+// write puts records and answers into the run's folder: whole or not at all where it is
+// new or empty.
+func (e *Evaluation) write(dir string, records []Record, answers [][]eval.Sample) error {
+	fill := func(dir string) error {
+		if err := prepare(dir, e.Spec); err != nil {
+			return err
+		}
+		for i := range records {
+			if err := writeSamples(filepath.Join(dir, filepath.FromSlash(records[i].Samples)), answers[i]); err != nil {
+				return err
+			}
+		}
+		return WriteRecords(filepath.Join(dir, RecordsFile), records)
+	}
+	if CheckNewOutput(dir) == nil {
+		return writeFolder(dir, fill)
+	}
+	return fill(dir) // an earlier run's
 }
 
 // Generate answers a prompt behind pictures in the model's own words, greedily,

@@ -35,7 +35,7 @@ type FidelitySettings struct {
 func DefaultFidelity() FidelitySettings {
 	s := FidelitySettings{
 		Format: "w4a4", Reference: "mbq",
-		Prompts:     Prompts{Split: string(datasets.Test), N: 300}.withDefaults(),
+		Prompts:     Prompts{Split: string(datasets.Test), N: 300},
 		Calibration: DefaultSpec().Calibration,
 	}
 	for _, m := range ptq.Methods() {

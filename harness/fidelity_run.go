@@ -24,7 +24,7 @@ type fidelityRun struct {
 }
 
 func (m *Model) newFidelityRun(s FidelitySettings) (*fidelityRun, error) {
-	s.Prompts = s.Prompts.withDefaults()
+	s.Prompts = s.Prompts.of(m)
 	methods, err := m.checkFidelity(s)
 	if err != nil {
 		return nil, err

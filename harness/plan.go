@@ -48,6 +48,7 @@ type PlannedStage struct {
 // NewPlan works a Spec out. Every name, format and group size is checked here,
 // so that a run fails before it starts.
 func NewPlan(s *Session, spec Spec) (*Plan, error) {
+	spec = spec.Filled(s.Root)
 	if err := spec.Validate(s.Root); err != nil {
 		return nil, err
 	}

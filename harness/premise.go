@@ -25,7 +25,7 @@ type PremiseSettings struct {
 // DefaultPremise measures on 400 test prompts at the formats of the pilot.
 func DefaultPremise() PremiseSettings {
 	return PremiseSettings{
-		Prompts: Prompts{Split: string(datasets.Test), N: 400}.withDefaults(),
+		Prompts: Prompts{Split: string(datasets.Test), N: 400},
 		Formats: []string{"w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g64", "w2a16g32"},
 	}
 }
@@ -103,7 +103,7 @@ type PremiseTaskShare struct {
 
 // Premise measures the premise. Stage premise.
 func (m *Model) Premise(s PremiseSettings) (*Premise, error) {
-	s.Prompts = s.Prompts.withDefaults()
+	s.Prompts = s.Prompts.of(m)
 	if err := m.checkPremise(s); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/eval"
@@ -13,23 +12,26 @@ import (
 // diagnostic measures losses on. The tasks take turns, so that any number of them is
 // balanced and a longer list begins with a shorter one.
 type Prompts struct {
-	Tasks []string `json:"tasks"` // empty: those that the zoo was trained on
+	Tasks []string `json:"tasks"` // empty: those that the model was trained on
 	Split string   `json:"split"` // "test" or "tuning"
 	N     int      `json:"n"`     // over all tasks
 }
 
-// withDefaults names the zoo's tasks where none is named.
-func (p Prompts) withDefaults() Prompts {
-	if len(p.Tasks) == 0 {
-		p.Tasks = slices.Clone(trainedTasks)
+// of names the tasks that a model was trained on, where none is named.
+func (p Prompts) of(m *Model) Prompts {
+	if len(p.Tasks) > 0 {
+		return p
+	}
+	if p.Tasks = trainedOn(m.Dir); len(p.Tasks) == 0 {
+		p.Tasks = taskNames()
 	}
 	return p
 }
 
 // validate checks names and numbers.
 func (p Prompts) validate() error {
-	if p.N < 2 {
-		return fmt.Errorf("harness: %d prompts: expected at least 2, for an interval", p.N)
+	if p.N < 2 || p.N > MaxPrompts {
+		return fmt.Errorf("harness: %d prompts over all tasks: expected at least 2, for an interval, and at most %d, which are held in memory together and decide a 1%% difference", p.N, MaxPrompts)
 	}
 	if err := checkList("tasks", p.Tasks, func(name string) error { _, err := datasets.FindTask(name); return err }); err != nil {
 		return fmt.Errorf("harness: %w", err)

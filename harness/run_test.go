@@ -20,6 +20,7 @@ import (
 func tinySpec() Spec {
 	s := DefaultSpec()
 	s.Name, s.Models, s.Limit, s.Calibration.Samples = "tiny", []string{"zoo:tiny-nano"}, 6, 3
+	s.Tasks = []string{"emoji", "scene"}
 	s.Stats.Bootstrap.Resamples = 2000
 	return s
 }

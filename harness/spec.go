@@ -1,14 +1,10 @@
 package harness
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -31,12 +27,16 @@ type Spec struct {
 	// VisionTower rounds the linears of the vision tower's blocks too, to nearest.
 	VisionTower bool        `json:"vision_tower,omitempty"`
 	Methods     []MethodRef `json:"methods"`     // names or inline methods
-	Tasks       []string    `json:"tasks"`       // names of tasks
+	Tasks       []string    `json:"tasks"`       // names of tasks; left out: see Filled
 	Split       string      `json:"split"`       // "test" for reported numbers, "tuning" for choosing settings
 	Limit       int         `json:"limit"`       // questions per task; 0: all, which is AllQuestions for a generated task
 	Calibration Calibration `json:"calibration"` // samples that methods may look at
 	Seeds       []uint64    `json:"seeds"`       // of the calibration samples; one row each
 	Stats       Stats       `json:"stats"`
+	// Premise is the number of prompts on which the premise is measured in every model that
+	// reads pictures, at the Spec's formats ([Model.Premise]); 0: it isn't. No Record depends
+	// on it: see [PremiseFile].
+	Premise int `json:"premise,omitempty"`
 	// GroupFallback says what a group size that divides no input width does:
 	// "" refuses, "halve" halves it and records an event.
 	GroupFallback ptq.GroupFallback `json:"group_fallback"`
@@ -44,7 +44,7 @@ type Spec struct {
 
 // Calibration names the samples that methods may look at.
 type Calibration struct {
-	Name    string `json:"name"`    // calibration set
+	Name    string `json:"name"`    // calibration set: tasks joined by +, or "default"
 	Samples int    `json:"samples"` // how many of it
 }
 
@@ -58,115 +58,34 @@ type Stats struct {
 // for: any number could be made, and this many decide a 1% difference.
 const AllQuestions = 10_000
 
-// MethodRef is a method by name or, where a Spec brings its own, by value. In
-// JSON it is a string or a method's object.
-type MethodRef struct {
-	Name   string      // in the table of methods; unused where Inline is set
-	Inline *ptq.Method // nil: the table's
-}
-
-// Method returns the method itself; the error lists the valid names.
-func (r MethodRef) Method() (ptq.Method, error) {
-	if r.Inline != nil {
-		return *r.Inline, r.Inline.Validate()
-	}
-	return ptq.FindMethod(r.Name)
-}
-
-// ID is the method's name.
-func (r MethodRef) ID() string {
-	if r.Inline != nil {
-		return r.Inline.Name
-	}
-	return r.Name
-}
-
-// MarshalJSON writes the name or the object.
-func (r MethodRef) MarshalJSON() ([]byte, error) {
-	if r.Inline != nil {
-		return json.Marshal(r.Inline)
-	}
-	return json.Marshal(r.Name)
-}
-
-// UnmarshalJSON reads a name or an object.
-func (r *MethodRef) UnmarshalJSON(data []byte) error {
-	*r = MethodRef{}
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
-		m, err := ptq.ParseMethod(trimmed)
-		r.Inline = &m
-		return err
-	}
-	if err := json.Unmarshal(data, &r.Name); err != nil {
-		return errors.New("a method is a name or an object")
-	}
-	return nil
-}
-
-// DefaultSpec is what fields take that a Spec leaves out: two formats of the
-// paper's kinds, the unquantized model beside round-to-nearest and TLQ, tasks
-// emoji and scene with 150 questions each, 64 calibration samples. It names no model.
+// DefaultSpec is what fields take that a Spec leaves out: the default grid's formats, the
+// unquantized model beside round-to-nearest and TLQ, 150 questions per task, 64 calibration
+// samples. It names no model, and no task: see [Spec.Filled].
 func DefaultSpec() Spec {
-	s := Spec{
+	return Spec{
 		Name:        "experiment",
-		Formats:     []string{"w4a8", "w3a16g16"},
+		Formats:     slices.Clone(paperFormats),
 		Methods:     []MethodRef{{Name: "rtn"}, {Name: "tlq"}},
 		Split:       string(datasets.Test),
 		Limit:       150,
-		Calibration: Calibration{Name: "default", Samples: 64},
+		Calibration: Calibration{Name: defaultSet, Samples: 64},
 		Seeds:       []uint64{0},
 	}
-	s.Tasks = slices.Clone(trainedTasks)
+}
+
+// Filled returns the Spec with what depends on its models: where it names no task, those
+// that all of them were trained on ([TrainedTasks]), and as calibration set "default" their
+// training pictures. What was filled in stands in the Spec from there on, so that the Spec
+// of a Record asks the same wherever it is run. root is the project's folder.
+func (s Spec) Filled(root string) Spec {
+	if s.Tasks == nil {
+		s.Tasks = TrainedTasks(root, s.Models...)
+	}
+	s.Calibration.Name = calibrationSet(s.Calibration.Name, root, s.Models...)
 	return s
 }
 
-// trainedTasks are the tasks that the zoo's models were trained on: what is asked
-// when a Spec names none.
-var trainedTasks = []string{"emoji", "scene"}
-
-// paperMethods are compared by the default grid.
-var paperMethods = []string{"rtn", "smoothquant", "awq", "mbq", "gptq", "tlq"}
-
-// BuiltinSpecs lists the names that [LoadSpec] takes beside files.
-func BuiltinSpecs() []string { return []string{"paper"} }
-
-// LoadSpec returns a built-in Spec, or the one in a JSON file. root is the
-// project's folder.
-//
-// "paper" is the default grid: every model of the zoo, both formats, and the
-// baselines beside TLQ.
-func LoadSpec(root, name string) (Spec, error) {
-	if name == "paper" {
-		s := DefaultSpec()
-		s.Name = name
-		s.Methods = nil
-		for _, m := range paperMethods {
-			s.Methods = append(s.Methods, MethodRef{Name: m})
-		}
-		s.Models = Zoo(root)
-		if len(s.Models) == 0 {
-			return Spec{}, fmt.Errorf("harness: spec paper: no model in %s: train one with tlq train qwen2vl-nano", ZooDir(root))
-		}
-		return s, nil
-	}
-	data, err := os.ReadFile(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return Spec{}, fmt.Errorf("harness: spec %q: no such file, and not a built-in: %s", name, expected(name, BuiltinSpecs()))
-	}
-	if err != nil {
-		return Spec{}, fmt.Errorf("harness: spec: %w", err)
-	}
-	s, err := ParseSpec(data)
-	if err != nil {
-		return Spec{}, fmt.Errorf("harness: spec %s: %w", name, err)
-	}
-	if s.Name == DefaultSpec().Name {
-		s.Name = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
-	}
-	return s, nil
-}
-
-// ParseSpec reads a Spec from JSON, filling in what it leaves out. It doesn't
+// ParseSpec reads a Spec from JSON; what it leaves out takes DefaultSpec's value. It doesn't
 // check names: see [Spec.Validate].
 func ParseSpec(data []byte) (Spec, error) {
 	s := DefaultSpec()
@@ -198,26 +117,6 @@ func ParseSpec(data []byte) (Spec, error) {
 	return s, nil
 }
 
-// Smoke returns a Spec of the same shape that takes seconds: the first model
-// and the first two formats, few samples and questions.
-func (s Spec) Smoke() Spec {
-	s.Name += "-smoke"
-	s.Models = s.Models[:min(1, len(s.Models))]
-	s.Formats = s.Formats[:min(2, len(s.Formats))]
-	s.Seeds = s.Seeds[:min(1, len(s.Seeds))]
-	s.Calibration.Samples = min(s.Calibration.Samples, smokeSamples)
-	if s.Limit == 0 || s.Limit > smokeQuestions {
-		s.Limit = smokeQuestions
-	}
-	return s
-}
-
-// What a smoke run looks at.
-const (
-	smokeSamples   = 8
-	smokeQuestions = 24 // per task
-)
-
 // Hash is the SHA-256 of the Spec's canonical JSON: fields in the order of the
 // struct, no white space.
 func (s Spec) Hash() string {
@@ -233,7 +132,7 @@ func (s Spec) Hash() string {
 // project's folder. An unknown name's error lists the valid ones and suggests
 // the nearest.
 func (s Spec) Validate(root string) error {
-	if err := s.validate(root); err != nil {
+	if err := s.Filled(root).validate(root); err != nil {
 		return fmt.Errorf("harness: spec %s: %w", s.Name, err)
 	}
 	return nil
@@ -243,16 +142,18 @@ func (s Spec) validate(root string) error {
 	switch {
 	case s.Name == "" || strings.ContainsAny(s.Name, `/\`) || strings.HasPrefix(s.Name, "."):
 		return fmt.Errorf("name %q: expected a word that can name a folder", s.Name)
-	case s.Limit < 0:
-		return fmt.Errorf("limit %d: expected a number of questions, or 0 for all", s.Limit)
-	case s.Calibration.Samples < 1:
-		return fmt.Errorf("calibration.samples %d: expected at least 1", s.Calibration.Samples)
 	case s.GroupFallback != ptq.RefuseGroup && s.GroupFallback != ptq.HalveGroup:
 		return fmt.Errorf("group_fallback %q: expected \"\" or %q", s.GroupFallback, ptq.HalveGroup)
-	case !slices.Contains(datasets.Calibrations(), s.Calibration.Name):
-		return fmt.Errorf("unknown calibration set %q: %s", s.Calibration.Name, expected(s.Calibration.Name, datasets.Calibrations()))
+	case s.Premise < 0 || s.Premise == 1:
+		return fmt.Errorf("premise %d: expected at least 2 prompts, for an interval, or 0 to measure none", s.Premise)
+	}
+	if _, err := datasets.CalibrationTasks(s.Calibration.Name); err != nil {
+		return err
 	}
 	if _, err := datasets.ParseSplit(s.Split); err != nil {
+		return err
+	}
+	if err := firstError(checkQuestions(s.Limit), checkSamples("calibration.samples", s.Calibration.Samples), checkSeeds(len(s.Seeds))); err != nil {
 		return err
 	}
 	return firstError(

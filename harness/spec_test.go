@@ -103,11 +103,13 @@ func TestSpecValidateNamesWhatIsWrong(t *testing.T) {
 		"method":     {func(s *Spec) { s.Methods = []MethodRef{{Name: "tql"}} }, []string{"tql", "rtn", `did you mean "tlq"`}},
 		"task":       {func(s *Spec) { s.Tasks = []string{"emojis"} }, []string{"emojis", "emoji", "scene"}},
 		"split":      {func(s *Spec) { s.Split = "tests" }, []string{"tests", "tuning"}},
-		"set":        {func(s *Spec) { s.Calibration.Name = "coco" }, []string{"coco", "default"}},
+		"set":        {func(s *Spec) { s.Calibration.Name = "coco" }, []string{"coco", "default", "emoji+scene"}},
+		"premise":    {func(s *Spec) { s.Premise = 1 }, []string{"premise 1", "at least 2"}},
 		"samples":    {func(s *Spec) { s.Calibration.Samples = 0 }, []string{"calibration.samples 0"}},
 		"limit":      {func(s *Spec) { s.Limit = -1 }, []string{"limit -1"}},
 		"twice":      {func(s *Spec) { s.Formats = []string{"w4a8", "w4a8"} }, []string{"twice"}},
 		"empty":      {func(s *Spec) { s.Seeds = nil }, []string{"seeds is empty"}},
+		"no task":    {func(s *Spec) { s.Tasks = []string{} }, []string{"tasks is empty"}},
 		"name":       {func(s *Spec) { s.Name = "../x" }, []string{"../x"}},
 		"resamples":  {func(s *Spec) { s.Stats.Bootstrap.Resamples = 3 }, []string{"3 bootstrap"}},
 		"fallback":   {func(s *Spec) { s.GroupFallback = "third" }, []string{"third", "halve"}},
@@ -137,7 +139,7 @@ func TestLoadSpec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"zoo:a-nano", "zoo:b-mini"}, paper.Models); diff != "" {
+	if diff := cmp.Diff([]string{"zoo:a-nano", "zoo:b-mini"}, paper.Models); diff != "" || paper.Calibration.Name != "default" || len(paper.Tasks) != 5 {
 		t.Error(diff)
 	}
 	smoke := paper.Smoke()
@@ -159,6 +161,52 @@ func TestLoadSpec(t *testing.T) {
 	}
 	if s, err := LoadSpec(root, file); err != nil || s.Name != "mine" {
 		t.Errorf("file: %+v, %v", s, err)
+	}
+}
+
+// TestSpecIsFilledFromItsModels takes tasks and calibration pictures from what the models
+// say they were trained on, in both forms of a recipe, and leaves alone what is named.
+func TestSpecIsFilledFromItsModels(t *testing.T) {
+	root := testRoot(t, "old-nano", "new-nano", "hub-nano", "broken-nano")
+	for model, text := range map[string]string{
+		"old-nano":    `{"recipe": {"tasks": ["scene", "emoji"]}}`,
+		"new-nano":    `{"recipe": {"batch": [{"task": "text", "pictures": 4}, {"task": "scene", "pictures": 12}, {"task": "chart", "pictures": 0}, {"task": "maps", "pictures": 1}]}}`,
+		"broken-nano": `{"recipe": []}`,
+	} {
+		if err := os.WriteFile(filepath.Join(ZooDir(root), model, trainingFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for models, want := range map[string]string{
+		"old-nano": "emoji+scene", "new-nano": "scene+text", "old-nano new-nano hub-nano": "scene", "hub-nano broken-nano": "default", "nothing": "default",
+	} {
+		s := DefaultSpec()
+		for _, m := range strings.Fields(models) {
+			s.Models = append(s.Models, "zoo:"+m)
+		}
+		got := s.Filled(root)
+		tasks := strings.Join(got.Tasks, "+")
+		if want == "default" && tasks == "emoji+scene+chart+text+blur" {
+			tasks = want
+		}
+		if got.Calibration.Name != want || tasks != want {
+			t.Errorf("%s: calibration %s, tasks %v; want %s", models, got.Calibration.Name, got.Tasks, want)
+		}
+		if diff := cmp.Diff(got, got.Filled(root)); diff != "" {
+			t.Error(diff)
+		}
+		s.Tasks, s.Calibration.Name = []string{"blur"}, "chart"
+		if got := s.Filled(root); got.Tasks[0] != "blur" || got.Calibration.Name != "chart" {
+			t.Errorf("%s: what was named was replaced: %+v", models, got)
+		}
+	}
+}
+
+func TestZooOrder(t *testing.T) {
+	root := testRoot(t, "llavaov-mini", "llavaov-nano", "qwen2vl-micro", "qwen2vl-mini", "qwen2vl-nano", "own", "qwen2vl-nano-seed2")
+	want := []string{"zoo:qwen2vl-nano", "zoo:qwen2vl-micro", "zoo:qwen2vl-mini", "zoo:llavaov-nano", "zoo:llavaov-mini", "zoo:own", "zoo:qwen2vl-nano-seed2"}
+	if diff := cmp.Diff(want, Zoo(root)); diff != "" {
+		t.Error(diff)
 	}
 }
 

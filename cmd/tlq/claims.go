@@ -138,7 +138,7 @@ func (a *claims) ask(spec *harness.ClaimsSpec) {
 		spec.Prompts = harness.Prompts{}
 		return
 	}
-	if len(spec.Prompts.Tasks) == 0 {
+	if spec.Prompts.N == 0 {
 		return // an experiment on streams, which are not named
 	}
 	spec.Prompts.Split = a.split

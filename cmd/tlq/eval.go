@@ -29,7 +29,7 @@ type evaluate struct {
 
 func (e *evaluate) Flags(fs *flag.FlagSet) {
 	fs.Var(list{values: &e.models}, "model", "`model`; a second one is compared with the first, question by question")
-	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas: built-in ones, folders with qa.jsonl, BENCHMARK:PATH (default emoji,scene)")
+	fs.Var(list{values: &e.tasks, split: true}, "tasks", "`tasks`, separated by commas: built-in ones, folders with qa.jsonl, BENCHMARK:PATH (default those that the model was trained on)")
 	fs.StringVar(&e.split, "split", string(datasets.Test), "`split`: test or tuning")
 	fs.IntVar(&e.limit, "limit", harness.DefaultSpec().Limit, fmt.Sprintf("questions per task, `N`; 0: all (%d of a generated task)", harness.AllQuestions))
 	fs.BoolVar(&e.generate, "generate", false, "also let the model answer in its own words and count exact matches")
