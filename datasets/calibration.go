@@ -15,11 +15,11 @@ const CalibrationSamples = 128
 func Calibrations() []string { return []string{"default"} }
 
 // CalibrationTasks returns the tasks that a calibration set draws from in turn: those
-// between the "+" of its name, or of "default" emoji and scene. The error of an unknown
-// name lists the valid ones.
+// between the "+" of its name, or of "default" all. The error of an unknown name lists
+// the valid ones.
 func CalibrationTasks(name string) ([]string, error) {
 	if name == "default" {
-		return []string{"emoji", "scene"}, nil
+		return taskNames(), nil
 	}
 	tasks := strings.Split(name, "+")
 	for i, task := range tasks {

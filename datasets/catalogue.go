@@ -68,3 +68,12 @@ func parseConcept(line string) (c Concept, short string) {
 	}
 	return c, short
 }
+
+// taskNames lists the names of all tasks.
+func taskNames() []string {
+	var names []string
+	for _, t := range Tasks() {
+		names = append(names, t.Name)
+	}
+	return names
+}

@@ -38,14 +38,6 @@ func take(t testing.TB, task Task, split Split, seed uint64, n int) []Example {
 }
 
 // taskNames lists all tasks.
-func taskNames() []string {
-	var names []string
-	for _, t := range Tasks() {
-		names = append(names, t.Name)
-	}
-	return names
-}
-
 func equalPictures(a, b image.Image) bool {
 	return slices.Equal(a.(*image.RGBA).Pix, b.(*image.RGBA).Pix)
 }
@@ -211,8 +203,8 @@ func TestPictures(t *testing.T) {
 		if !slices.Equal(picture.QA, again.QA) || !equalPictures(picture.Image, again.Image) {
 			t.Fatalf("picture %d differs when made alone", i)
 		}
-		if n := len(picture.QA); i%5 == 0 && n != 2 || n < 2 || n > 8 {
-			t.Errorf("picture %d has %d questions, want 2 to 8, for an emoji 2", i, n)
+		if n := len(picture.QA); i%5 == 0 && n != 2 && n != 4 || n < 2 || n > 8 {
+			t.Errorf("picture %d has %d questions, want 2 to 8, for emoji 2 or 4", i, n)
 		}
 		if i++; i == 50 {
 			break
@@ -234,20 +226,22 @@ func TestCalibration(t *testing.T) {
 		}
 		n++
 	}
-	if n != CalibrationSamples || tasks["emoji"] != n/2 || tasks["scene"] != n/2 {
-		t.Errorf("%d samples, %v; want %d, half of each task", n, tasks, CalibrationSamples)
+	for _, task := range taskNames() {
+		if share := n / len(taskNames()); tasks[task] < share || tasks[task] > share+1 {
+			t.Errorf("%d samples of %s among %d, want %d or one more", tasks[task], task, n, share)
+		}
 	}
-	if len(sources) != n {
-		t.Errorf("%d different sources in %d samples", len(sources), n)
+	if n != CalibrationSamples || len(sources) < n*9/10 { // some share a table or a concept
+		t.Errorf("%d different sources in %d samples, want nearly %d", len(sources), n, CalibrationSamples)
 	}
 }
 
-// TestCalibrationOfTasks draws from every task in turn: "emoji+scene" is the default set by
-// another name, and each picture is its own.
+// TestCalibrationOfTasks draws from every task in turn: the names of all tasks are the
+// default set by another name, and a shorter list has its tasks' samples of that set.
 func TestCalibrationOfTasks(t *testing.T) {
 	names := taskNames()
 	want := map[string]Example{}
-	for e, err := range Calibration("default", 3, 8) {
+	for e, err := range Calibration("default", 3, 4*len(names)) {
 		if err != nil {
 			t.Fatal(err)
 		}

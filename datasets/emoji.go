@@ -90,10 +90,14 @@ func background(rng *rand.Rand) *image.RGBA {
 	return img
 }
 
-// emojiPicture is picture i of the training stream: one emoji, its name and its kind.
+// emojiPicture is picture i of the training stream: one emoji, its name and its kind,
+// or a board of four and their names, so that a name is met more often.
 func emojiPicture(p *pack, seed uint64, i int) (Picture, error) {
 	rng := stream("emoji picture", Train, seed, i)
 	pool := p.pools[Train][false]
+	if rng.IntN(2) == 0 {
+		return fourPicture(p, rng, newLoneBoard(rng, pool, grid2x2, grid2x2.cells()))
+	}
 	chosen := pool[rng.IntN(len(pool))]
 	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
 	img, _, err := p.drawEmoji(rng, at, smallLeast)
@@ -101,6 +105,16 @@ func emojiPicture(p *pack, seed uint64, i int) (Picture, error) {
 		return Picture{}, err
 	}
 	return Picture{Image: img, QA: emojiQA(p.index.Concepts[at.concept])}, nil
+}
+
+// fourPicture draws a full board and asks for everything on it.
+func fourPicture(p *pack, rng *rand.Rand, b *board) (Picture, error) {
+	var all []QA
+	for _, q := range b.ask(p, rng, askAt, len(b.order)) {
+		all = append(all, q.QA)
+	}
+	img, err := b.draw(p, rng)
+	return Picture{Image: img, QA: all}, err
 }
 
 // emojiQA is what the training stream asks about one concept.
