@@ -62,6 +62,8 @@ func (x *execution) run(ctx context.Context, code string) error {
 	}
 	limit := time.NewTimer(x.limit)
 	defer limit.Stop()
+	again := time.NewTicker(interruptEvery)
+	defer again.Stop()
 	for !x.replied || !x.idle {
 		select {
 		case r := <-k.in:
@@ -78,6 +80,10 @@ func (x *execution) run(ctx context.Context, code string) error {
 			}
 			x.interrupt(fmt.Sprintf("did not end within %v; do less in one cell, or allow more time", x.limit))
 			limit.Reset(interruptGrace)
+		case <-again.C:
+			if x.stop != nil {
+				x.sendInterrupt()
+			}
 		case <-k.died:
 			return &CellError{Cell: x.number, Reason: fmt.Sprintf("%v: %s", errDied, k.endText), Detail: x.stderr.String()}
 		case <-ctx.Done():
@@ -93,7 +99,12 @@ func (x *execution) run(ctx context.Context, code string) error {
 // interrupt stops the cell, which has failed for the reason given.
 func (x *execution) interrupt(reason string) {
 	x.stop = &CellError{Cell: x.number, Reason: reason}
-	// If the request cannot be sent, the grace period ends the cell.
+	x.sendInterrupt()
+}
+
+// sendInterrupt asks the kernel to interrupt what runs. If the request cannot be sent, the
+// grace period ends the cell.
+func (x *execution) sendInterrupt() {
 	_, _ = x.kernel.send(x.kernel.control, "interrupt_request", map[string]any{})
 }
 
@@ -104,7 +115,7 @@ func (x *execution) take(r received) error {
 		select {
 		case <-x.kernel.died:
 			return nil
-		case <-time.After(time.Second):
+		case <-time.After(endGrace):
 		}
 		return fmt.Errorf("notebook: cell %d: %s socket: %w", x.number, r.from, r.err)
 	}

@@ -24,6 +24,8 @@ const (
 	dialEvery       = 50 * time.Millisecond  // between attempts to reach a socket
 	askEvery        = 100 * time.Millisecond // between requests while waiting for readiness
 	interruptGrace  = 7 * time.Second        // gonb itself kills an interrupted program after 5 s
+	interruptEvery  = time.Second            // between interrupts: gonb drops one that comes before the command it is meant for has begun
+	endGrace        = 10 * time.Second       // for the end of a process whose sockets are closed, or that was killed
 	shutdownTimeout = 10 * time.Second
 	startAttempts   = 3 // the free ports we found may be taken by somebody else
 )
@@ -95,23 +97,27 @@ func tryKernel(ctx context.Context, cfg kernelConfig) (*kernel, error) {
 	defer done()
 	if err := k.start(ctx, sockets, cfg); err != nil {
 		k.kill()
-		return nil, fmt.Errorf("notebook: starting the kernel %s: %w; its log is %s", cfg.argv[0], err, cfg.log)
+		return nil, fmt.Errorf("notebook: starting the kernel %s: %w; its log is %s%s", cfg.argv[0], err, cfg.log, lastLog(cfg.log))
 	}
 	return k, nil
 }
 
+// start goes through the phases of a start; an error names its phase.
 func (k *kernel) start(ctx, sockets context.Context, cfg kernelConfig) error {
 	addr, file, err := k.writeConnection()
 	if err != nil {
-		return err
+		return fmt.Errorf("choosing ports: %w", err)
 	}
 	if err := k.spawn(cfg, file); err != nil {
-		return err
+		return fmt.Errorf("running the program: %w", err)
 	}
 	if err := k.dial(ctx, sockets, addr); err != nil {
-		return err
+		return fmt.Errorf("connecting: %w", err)
 	}
-	return k.awaitReady(ctx)
+	if err := k.awaitReady(ctx); err != nil {
+		return fmt.Errorf("waiting for the first answer: %w", err)
+	}
+	return nil
 }
 
 // writeConnection chooses free ports and writes the file that tells the kernel
@@ -217,6 +223,9 @@ func (k *kernel) dialOne(ctx context.Context, sock zmq4.Socket, addr string) err
 		var err error
 		select {
 		case err = <-result:
+		case <-k.died:
+			// Somebody else may have the port, and never answer.
+			return fmt.Errorf("the kernel ended: %s", k.endText)
 		case <-ctx.Done():
 			return fmt.Errorf("no answer at %s within %v", addr, startTimeout)
 		}
@@ -298,6 +307,20 @@ func (k *kernel) awaitReady(ctx context.Context) error {
 	}
 }
 
+// lastLog is what a kernel wrote last into its log, as the end of an error's line.
+func lastLog(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(ansiCodes.ReplaceAllString(string(data), "")), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	if last == "" {
+		return ", which is empty"
+	}
+	return ", which ends: " + last
+}
+
 // isIdle reports whether m says that its request is done with.
 func isIdle(m *message) bool {
 	var s struct {
@@ -331,10 +354,7 @@ func (k *kernel) kill() {
 		}
 	}
 	// Processes that were just killed may still be writing.
-	for range 20 {
-		if os.RemoveAll(k.temp) == nil {
-			return
-		}
+	for begin := time.Now(); os.RemoveAll(k.temp) != nil && time.Since(begin) < endGrace; {
 		time.Sleep(dialEvery)
 	}
 }
