@@ -81,7 +81,7 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 // writeFolder fills a temporary folder beside dir and renames it, so that dir
 // is complete or as it was. dir must be new or empty.
 func writeFolder(dir string, fill func(tmp string) error) error {
-	if err := checkNewDir(dir); err != nil {
+	if err := CheckNewOutput(dir); err != nil {
 		return err
 	}
 	parent := filepath.Dir(filepath.Clean(dir))
@@ -104,20 +104,6 @@ func writeFolder(dir string, fill func(tmp string) error) error {
 		return errors.Join(fmt.Errorf("harness: write %s: %w", dir, err), os.RemoveAll(tmp))
 	}
 	return syncDir(parent)
-}
-
-// checkNewDir refuses a folder with something in it.
-func checkNewDir(dir string) error {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("harness: output folder: %w", err)
-	case len(entries) > 0:
-		return fmt.Errorf("harness: output folder %s is not empty: name a new or empty one", dir)
-	}
-	return nil
 }
 
 // readManifest reads the manifest of a quantized model's folder; nil where it

@@ -37,7 +37,7 @@ func quantizeKey(m *Model, c *Samples, q Quantization) Key {
 // Quantize calibrates and rounds the decoder layers: stages gradients,
 // importance, tokens, calibrate and quantize.
 func (m *Model) Quantize(c *Samples, q Quantization) (*Quantized, error) {
-	if err := firstError(q.Method.Validate(), q.Format.Validate(), m.checkUnquantized(), checkGroups(m, q.Format, q.Fallback)); err != nil {
+	if err := m.Check(q); err != nil {
 		return nil, err
 	}
 	m, c, err := m.prepared(c, q)

@@ -32,6 +32,12 @@ func NewQuantization(method, format string) (q Quantization, err error) {
 	return q, err
 }
 
+// Check refuses what can't be done to the model: settings that are none, a group size that
+// divides no input width, a model that is quantized already. [Model.Quantize] begins with it.
+func (m *Model) Check(q Quantization) error {
+	return firstError(q.Method.Validate(), q.Format.Validate(), m.checkUnquantized(), checkGroups(m, q.Format, q.Fallback))
+}
+
 // settings are what a Quantization's result depends on: not what it is called.
 type settings struct {
 	Tokens   ptq.Tokens        `json:"tokens"`

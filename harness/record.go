@@ -66,6 +66,11 @@ type Record struct {
 	N int `json:"n"`
 	// Spec is the experiment that the cell belongs to.
 	Spec *Spec `json:"spec,omitempty"`
+	// Folder is the folder that a quantized model's weights were read from, where the other
+	// fields say what they were made of; empty where they were quantized for the record.
+	Folder string `json:"folder,omitempty"`
+	// SourceSHA256 is the hash of the weights that Folder's were made of.
+	SourceSHA256 string `json:"source_sha256,omitempty"`
 	// Samples, Trace and TokenMap are paths relative to the run's folder; empty
 	// where the cell has no such artifact.
 	Samples  string `json:"samples,omitempty"`

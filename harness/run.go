@@ -92,14 +92,8 @@ func firstFailure(records []Record) string {
 // prepare makes the run's folder. What an earlier run of ours left in it goes;
 // a folder with other things in it is refused.
 func prepare(dir string, spec any) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("harness: run folder: %w", err)
-	}
-	if len(entries) > 0 {
-		if _, err := os.Stat(filepath.Join(dir, SpecFile)); err != nil {
-			return fmt.Errorf("harness: run folder %s is not empty and holds no earlier run (%s): name a new or empty folder", dir, SpecFile)
-		}
+	if err := checkRunDir(dir); err != nil {
+		return err
 	}
 	for _, sub := range []string{samplesDir, artifactsDir, ResultsDir} {
 		if err := os.RemoveAll(filepath.Join(dir, sub)); err != nil {
