@@ -28,14 +28,14 @@ type scale struct {
 // The learning rate falls so that the spectral norm of a Muon step stays the same:
 // with one over the root of the widest matrix.
 var scales = []scale{
-	{"nano", 64, 8, 4, 2, 128, 64, 1, 2, 128, 2500, 6e-3},
-	{"micro", 128, 8, 4, 2, 256, 64, 1, 2, 128, 2000, 4.2e-3},
-	{"mini", 192, 12, 6, 2, 448, 64, 2, 2, 128, 1400, 3.2e-3},
+	{"nano", 64, 8, 4, 2, 128, 64, 1, 2, 128, 1000, 6e-3},
+	{"micro", 128, 8, 4, 2, 256, 64, 1, 2, 128, 1000, 4.2e-3},
+	{"mini", 192, 12, 6, 2, 448, 64, 2, 2, 128, 1000, 3.2e-3},
 }
 
 // batch is what every step sees. Emoji and boards teach the names that blurred pictures
 // ask for too.
-var batch = []Portion{{"emoji", 6}, {"scene", 8}, {"chart", 4}, {"text", 4}, {"blur", 2}}
+var batch = []Portion{{"emoji", 8}, {"scene", 6}, {"chart", 4}, {"text", 4}, {"blur", 2}}
 
 // Recipes lists what `tlq train` knows: both families at every scale, with the same
 // data and steps.
@@ -57,7 +57,7 @@ func (s scale) recipe(family models.Family) Recipe {
 		Seed:   1, Steps: s.steps, Batch: slices.Clone(batch),
 		Peak: s.peak, Final: 0.01, Warmup: 100,
 		Beta1: 0.9, Beta2: 0.98, Momentum: 0.95, Decay: 0.05, Clip: 1,
-		EvaluateEvery: 500, CheckpointEvery: 250, Questions: 400,
+		EvaluateEvery: 250, CheckpointEvery: 50, Questions: 400,
 	}
 }
 
