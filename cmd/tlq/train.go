@@ -5,6 +5,7 @@ import (
 	"flag"
 	"path/filepath"
 
+	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/harness/train"
 )
 
@@ -33,6 +34,13 @@ func (t *trainModel) Run(ctx context.Context, c *console) error {
 		t.out = filepath.Join("runs", recipe.Name+"-"+recipe.Hash()[:8])
 	}
 	if err := train.Run(ctx, recipe, t.out); err != nil {
+		return err
+	}
+	s, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	if err := train.WriteCard(ctx, s, t.out, train.DefaultCard()); err != nil {
 		return err
 	}
 	c.printf("%s\n", t.out)

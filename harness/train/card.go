@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image/color"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/harness"
+	"github.com/tlqlab/tlqlab/harness/report"
 	"github.com/tlqlab/tlqlab/models"
 )
 
@@ -79,42 +82,92 @@ func addLine(p *plot.Plot, name string, points plotter.XYs, c color.Color) error
 	return nil
 }
 
-// cardQuestions is the number of test questions per task behind a card's scores.
-const cardQuestions = 1000
+// CardSettings say what a model card measures.
+type CardSettings struct {
+	Questions int                     // of the test split, per task
+	Premise   harness.PremiseSettings // of token importance
+}
 
-// writeCard scores the finished weights, as stored, on the test split and writes
-// the model card.
-func (t *trainer) writeCard() error {
-	m, err := models.Load(t.dir)
+// DefaultCard scores 1,000 test questions per task and measures the premise on 250
+// prompts, in the formats of the default grid and one that rounds activations hard.
+func DefaultCard() CardSettings {
+	p := harness.DefaultPremise()
+	p.Prompts.N, p.Formats = 250, append(harness.DefaultSpec().Formats, "w4a4")
+	return CardSettings{Questions: 1000, Premise: p}
+}
+
+// WriteCard scores the model that [Run] finished in dir, measures its premise and
+// writes the card, README.md; the scores go into the folder's training.json too.
+func WriteCard(ctx context.Context, s *harness.Session, dir string, settings CardSettings) error {
+	r, err := readRecord(dir)
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	runner, err := models.NewRunner(m)
+	m, err := s.WithContext(ctx).Model(dir)
 	if err != nil {
 		return err
 	}
-	hash, err := m.Hash()
+	runner, err := m.Runner()
 	if err != nil {
 		return err
 	}
-	var rows strings.Builder
-	for _, part := range t.recipe.Batch {
-		p, err := evaluate(context.Background(), runner, part.Task, datasets.Test, t.testQuestions)
-		if err != nil {
+	r.Scores = map[string]TaskPoint{}
+	for _, part := range r.Recipe.Batch {
+		if r.Scores[part.Task], err = evaluate(ctx, runner, part.Task, datasets.Test, settings.Questions); err != nil {
 			return err
 		}
+	}
+	premise, err := m.Premise(settings.Premise)
+	if err != nil {
+		return err
+	}
+	if err := r.write(dir); err != nil {
+		return err
+	}
+	text, err := r.card(m, premise)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "README.md"), []byte(text), 0o644)
+}
+
+// card is the text of README.md.
+func (r *record) card(m *harness.Model, premise *harness.Premise) (string, error) {
+	scores, err := r.scoreTable()
+	if err != nil {
+		return "", err
+	}
+	c := m.Config
+	hash, err := m.Model.Hash()
+	if err != nil {
+		return "", err
+	}
+	w, err := m.Weights()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(cardText, r.Recipe.Name, architecture[c.Family], countValues(w, c), c.Text.Layers, c.Text.Hidden,
+		c.Text.Heads, c.Text.KVHeads, c.Vision.Depth, c.Vision.Hidden, pictureSize, pictureSize, visionTokens(c),
+		scores, strings.Join(report.PremiseVerdict(premise), " "), report.PremiseTable(premise).Markdown(),
+		r.Recipe.Name, r.Recipe.Seed, r.Recipe.Steps, r.Curve.Pictures, r.Curve.Seconds/60, r.Data, hash), nil
+}
+
+// scoreTable is a row per task and their average.
+func (r *record) scoreTable() (string, error) {
+	var rows strings.Builder
+	var accuracy, variance, chance float64
+	n := float64(len(r.Recipe.Batch))
+	for _, part := range r.Recipe.Batch {
 		task, err := datasets.FindTask(part.Task)
 		if err != nil {
-			return err
+			return "", err
 		}
-		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.0f%% | %d |\n", part.Task, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
+		p := r.Scores[part.Task]
+		fmt.Fprintf(&rows, "| %s | %.1f%% ± %.1f | %.1f%% | %d |\n", part.Task, 100*p.Accuracy, 100*p.StdErr, 100*task.Chance, p.N)
+		accuracy, variance, chance = accuracy+p.Accuracy/n, variance+p.StdErr*p.StdErr/n/n, chance+task.Chance/n
 	}
-	c := &t.recipe.Config
-	card := fmt.Sprintf(cardText, t.recipe.Name, architecture[c.Family], countValues(t.weights, c), c.Text.Layers, c.Text.Hidden,
-		c.Text.Heads, c.Text.KVHeads, c.Vision.Depth, c.Vision.Hidden, pictureSize, pictureSize, visionTokens(c),
-		rows.String(), t.recipe.Name, t.recipe.Seed, t.step, t.curve.Pictures, t.curve.Seconds/60, t.dataHash, hash)
-	return os.WriteFile(filepath.Join(t.dir, "README.md"), []byte(card), 0o644)
+	fmt.Fprintf(&rows, "| average | %.1f%% ± %.1f | %.1f%% | |\n", 100*accuracy, 100*math.Sqrt(variance), 100*chance)
+	return rows.String(), nil
 }
 
 // architecture is what a family is called.
@@ -146,13 +199,17 @@ a vision tower of %d blocks, width %d. A picture of %d×%d pixels becomes %d vis
 | task (test split) | accuracy ± standard error | chance | questions |
 |---|---|---|---|
 %s
-Questions have four choices, scored by mean log-likelihood per answer token; errors are clustered by concept or board. No
-test picture was seen in training: its concept was, drawn by the other vendor.
+Questions offer choices, scored by mean log-likelihood per answer token; errors are clustered by concept, board, table or word.
+Nothing of the test split was seen in training: not that vendor's picture of a concept, no table, no word.
 
 ![loss](loss.png) ![accuracy](accuracy.png)
 
+**The premise of token importance** (` + "`./tlq inspect --premise`" + `). %s
+
+%s
 - Made by: ` + "`./tlq train %s --seed %d`" + `, %d steps, %d pictures, %.0f minutes.
-- Data: SHA-256 %s (pictures and generators; licences in datasets/LICENSES.md). training.json holds the recipe and the curves.
+- Data: SHA-256 %s (pictures and generators; licences in datasets/LICENSES.md). training.json holds the recipe, the curves and the scores.
 - Weights: SHA-256 %s over names, shapes and float32 values; stored as BF16.
-- The pictures it was trained on are Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0; copyright Twitter, Inc. and other contributors).
+- The pictures it was trained on are Noto Emoji (Apache-2.0), Twemoji (CC BY 4.0; copyright Twitter, Inc. and other contributors), charts
+  of vega-datasets' tables (BSD-3-Clause) and words of SCOWL in free fonts.
 `

@@ -45,7 +45,7 @@ type TaskPoint struct {
 
 const (
 	checkpointFile = "checkpoint.safetensors"
-	curveFile      = "training.json"
+	recordFile     = "training.json"
 )
 
 // checkpoint is what a checkpoint file holds beside tensors.
@@ -132,8 +132,54 @@ func read(f *safetensors.File, name string, dst []float32) error {
 	return nil
 }
 
-// finish writes the trained model as a Hugging Face folder in BF16, with curves
-// and card, and removes the checkpoint.
+// record is what a finished model's folder tells of its training.
+type record struct {
+	Recipe Recipe               `json:"recipe"`
+	Data   string               `json:"data_sha256"`
+	Curve  Curve                `json:"curve"`
+	Scores map[string]TaskPoint `json:"scores,omitempty"` // of the stored weights on the test split
+}
+
+func (r *record) write(dir string) error {
+	data, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, recordFile), append(data, '\n'), 0o644)
+}
+
+// readRecord reads a finished folder's record; the error is fs.ErrNotExist's where no
+// training has finished.
+func readRecord(dir string) (*record, error) {
+	path := filepath.Join(dir, recordFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("train: %s: %w", path, err)
+	}
+	return &r, nil
+}
+
+// finished reports that the folder's model is that of the trainer's recipe and data.
+func (t *trainer) finished() (bool, error) {
+	r, err := readRecord(t.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.Recipe.Hash() != t.recipe.Hash() || r.Data != t.dataHash {
+		return false, fmt.Errorf("train: %s holds a model of another recipe or other data; choose another folder", t.dir)
+	}
+	return true, nil
+}
+
+// finish writes the trained model as a Hugging Face folder in BF16, with its record
+// and curves, and removes the checkpoint.
 func (t *trainer) finish() error {
 	if err := models.New(t.model.Processor, t.weights).Save(t.dir, "BF16"); err != nil {
 		return err
@@ -141,18 +187,8 @@ func (t *trainer) finish() error {
 	if err := t.writeCurves(); err != nil {
 		return err
 	}
-	if err := t.writeCard(); err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(struct {
-		Recipe Recipe `json:"recipe"`
-		Data   string `json:"data_sha256"`
-		Curve  Curve  `json:"curve"`
-	}{t.recipe, t.dataHash, t.curve}, "", " ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(t.dir, curveFile), append(data, '\n'), 0o644); err != nil {
+	r := record{Recipe: t.recipe, Data: t.dataHash, Curve: t.curve}
+	if err := r.write(t.dir); err != nil {
 		return err
 	}
 	return os.Remove(filepath.Join(t.dir, checkpointFile))

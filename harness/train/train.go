@@ -28,13 +28,12 @@ type trainer struct {
 	curve     Curve
 	window    LossPoint // sums over the Step steps since the curve's last point
 	started   time.Time // when the curve's clock was last read
-
-	testQuestions int // per task, for the card
 }
 
 // Run trains r into dir, or continues there. It writes a checkpoint every
 // r.CheckpointEvery steps and when ctx is cancelled, and at the end the model
-// folder: weights in BF16, tokenizer, card, curves.
+// folder: weights in BF16, tokenizer, curves. A folder that it has finished stays as
+// it is.
 func Run(ctx context.Context, r Recipe, dir string) error {
 	t, err := open(r, dir)
 	if err != nil {
@@ -44,6 +43,9 @@ func Run(ctx context.Context, r Recipe, dir string) error {
 }
 
 func (t *trainer) run(ctx context.Context) error {
+	if done, err := t.finished(); done || err != nil {
+		return err
+	}
 	resumed, err := t.restore()
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func open(r Recipe, dir string) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{recipe: r, dir: dir, dataHash: hash, started: time.Now(), testQuestions: cardQuestions}
+	t := &trainer{recipe: r, dir: dir, dataHash: hash, started: time.Now()}
 	p, err := newProcessor(&t.recipe.Config)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/models"
 )
 
@@ -33,7 +34,6 @@ func start(t *testing.T, r Recipe, dir string) *trainer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.testQuestions = 4
 	return tr
 }
 
@@ -101,6 +101,49 @@ func resumeGivesTheSameBytes(t *testing.T, r Recipe) {
 				t.Errorf("%s differs after a break", file)
 			}
 		}
+	}
+}
+
+// The card of a finished folder holds the scores and the premise, and training the
+// folder again does nothing.
+func TestCard(t *testing.T) {
+	dir, r := t.TempDir(), small()
+	if err := start(t, r, dir).run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := harness.NewSession(root, t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := DefaultCard()
+	settings.Questions, settings.Premise.Prompts.N, settings.Premise.Formats = 4, 8, []string{"w4a8"}
+	if err := WriteCard(t.Context(), s, dir, settings); err != nil {
+		t.Fatal(err)
+	}
+	card := string(readFile(t, dir, "README.md"))
+	for _, want := range []string{"| emoji | ", "| scene | ", "| average | ", "w4a8", "`./tlq train qwen2vl-small --seed 1`, 4 steps, 8 pictures"} {
+		if !strings.Contains(card, want) {
+			t.Errorf("the card lacks %q:\n%s", want, card)
+		}
+	}
+	record, err := readRecord(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := record.Scores["scene"].N; n != 4 {
+		t.Errorf("the record's score is of %d questions, want 4", n)
+	}
+	before := readFile(t, dir, "training.json")
+	if err := start(t, r, dir).run(t.Context()); err != nil || !bytes.Equal(before, readFile(t, dir, "training.json")) {
+		t.Errorf("training a finished folder again: error %v, or its record changed", err)
+	}
+	r.Seed++
+	if err := start(t, r, dir).run(t.Context()); err == nil || !strings.Contains(err.Error(), "another recipe") {
+		t.Errorf("training another recipe into a finished folder: error %v", err)
 	}
 }
 
