@@ -2,7 +2,9 @@ package harness
 
 import (
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/tlqlab/tlqlab/ptq"
 )
@@ -23,7 +25,17 @@ type Plan struct {
 
 	s    *Session
 	seen map[Key]bool
+	work []cellWork // of Cells
+	rest float64    // cost of what belongs to no cell
+
+	premises []*Model // whose premise is measured
 }
+
+// cellWork is what a cell's stages cost that the store doesn't have, each counted at the
+// first cell that needs it.
+type cellWork struct{ calibrate, evaluate float64 }
+
+func (w cellWork) total() float64 { return w.calibrate + w.evaluate }
 
 // Cell is one row of the grid.
 type Cell struct {
@@ -43,6 +55,9 @@ type PlannedStage struct {
 	What   string `json:"what"`
 	Key    Key    `json:"key"`
 	Stored bool   `json:"stored"` // the store has it already
+	// Cost is an estimate, in seconds of one core of the machine that rates were
+	// measured on, as if it were not stored: see [Plan.Estimate].
+	Cost float64 `json:"cost"`
 }
 
 // NewPlan works a Spec out. Every name, format and group size is checked here,
@@ -65,6 +80,9 @@ func NewPlan(s *Session, spec Spec) (*Plan, error) {
 		if err := p.addModel(m); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.addPremises(); err != nil {
+		return nil, err
 	}
 	keys := make([]Key, len(p.Stages))
 	for i, st := range p.Stages {
@@ -136,6 +154,9 @@ func checkGroups(m *Model, f ptq.Format, fallback ptq.GroupFallback) error {
 // addCell appends a cell and those of its stages that no earlier cell needs.
 func (p *Plan) addCell(c Cell) error {
 	p.Cells = append(p.Cells, c)
+	p.work = append(p.work, cellWork{})
+	work := &p.work[len(p.work)-1]
+	size := c.m.sizes()
 	var weights Key
 	on := c.m
 	if c.Method != MethodFP {
@@ -144,44 +165,59 @@ func (p *Plan) addCell(c Cell) error {
 		if on, samples, err = c.m.prepared(p.samples(c), c.q); err != nil {
 			return err
 		}
-		p.addStage(embedStage, fmt.Sprintf("%d calibration samples, seed %d", samples.N, samples.Seed), samples.key)
+		work.calibrate += p.addStage(embedStage, fmt.Sprintf("%d calibration samples, seed %d", samples.N, samples.Seed), samples.key, size.embed(samples.N))
 		if c.q.Method.NeedsTokens() {
-			p.addTokens(c, samples)
+			work.calibrate += p.addTokens(c, samples)
 		}
 		for i, key := range layerKeys(on, samples, c.q) {
-			p.addStage(calibrateStage, fmt.Sprintf("layer %d, %s", i, c), key)
+			work.calibrate += p.addStage(calibrateStage, fmt.Sprintf("layer %d, %s", i, c), key, size.calibrate(c.q, samples.N))
 		}
 		weights = quantizeKey(on, samples, c.q)
-		p.addStage(quantizeStage, c.String(), weights)
+		work.calibrate += p.addStage(quantizeStage, c.String(), weights, readSeconds)
 	}
 	for _, q := range p.questions() {
 		for _, part := range q.chunks() {
 			what := fmt.Sprintf("%s %d to %d", part.Task, part.Start, part.Start+part.N-1)
-			p.addStage(embedStage, what, part.embedKey(on, Key(p.DataSHA256)))
-			p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(on, Key(p.DataSHA256), weights, c.m))
+			work.evaluate += p.addStage(embedStage, what, part.embedKey(on, Key(p.DataSHA256)), size.embed(part.N))
+			work.evaluate += p.addStage(evaluateStage, what+", "+c.String(), part.evaluateKey(on, Key(p.DataSHA256), weights, c.m), size.answer(c.m, part.Task, part.N))
 		}
 	}
 	return nil
 }
 
-func (p *Plan) addTokens(c Cell, samples *Samples) {
-	importance := c.q.Method.Tokens.Importance
+// addTokens adds the stages that choose tokens and returns what of them is to be done.
+func (p *Plan) addTokens(c Cell, samples *Samples) float64 {
+	size, importance, todo := c.m.sizes(), c.q.Method.Tokens.Importance, 0.0
+	pass := float64(c.m.NumLayers()) * size.pass(samples.N, size.sample)
 	if c.q.Method.NeedsGradients() {
-		p.addStage(gradientsStage, samples.String(), gradientsKey(samples))
+		todo += p.addStage(gradientsStage, samples.String(), gradientsKey(samples), gradientPasses*pass)
 	}
-	p.addStage(importanceStage, importance+", "+c.String(), importanceKey(samples, importance, c.q))
-	if name := weightImportance(c.q.Method.Tokens); name != "" {
-		p.addStage(importanceStage, name+", "+c.String(), importanceKey(samples, name, c.q))
+	for _, name := range []string{importance, weightImportance(c.q.Method.Tokens)} {
+		if name == "" {
+			continue
+		}
+		cost := readSeconds
+		if needs := c.q.Method.Tokens.Needs(name); needs.Error || needs.Product {
+			cost = errorPasses * pass
+		}
+		todo += p.addStage(importanceStage, name+", "+c.String(), importanceKey(samples, name, c.q), cost)
 	}
-	p.addStage(tokensStage, c.String(), tokensKey(samples, c.q))
+	return todo + p.addStage(tokensStage, c.String(), tokensKey(samples, c.q), readSeconds)
 }
 
-func (p *Plan) addStage(stage StageID, what string, key Key) {
+// addStage adds a stage that no earlier cell needs and returns what is to be done for it:
+// its cost, or what reading it costs.
+func (p *Plan) addStage(stage StageID, what string, key Key, cost float64) float64 {
 	if p.seen[key] {
-		return
+		return 0
 	}
 	p.seen[key] = true
-	p.Stages = append(p.Stages, PlannedStage{Stage: stage.Name, What: what, Key: key, Stored: p.s.Store.Has(key)})
+	stored := p.s.Store.Has(key)
+	p.Stages = append(p.Stages, PlannedStage{Stage: stage.Name, What: what, Key: key, Stored: stored, Cost: cost})
+	if stored {
+		return readSeconds
+	}
+	return cost
 }
 
 // samples are the calibration samples of a cell.
@@ -198,31 +234,50 @@ func (p *Plan) questions() []Questions {
 	return out
 }
 
-// steps is what the cell adds to the progress's total.
-func (p *Plan) steps(c Cell) int {
-	n := len(p.Spec.Tasks) * p.Spec.questions()
-	if c.Method != MethodFP {
-		n += c.m.CalibrationSteps()
-	}
-	return n
-}
-
 // String names the cell.
 func (c Cell) String() string {
 	r := Record{Model: c.Model, Format: c.Format, Outliers: c.Outliers, Method: c.Method, Seed: c.Seed}
 	return r.Cell()
 }
 
-// String lists the stages with what is stored already.
-func (p *Plan) String() string {
-	var b strings.Builder
+// Estimate is about how long the plan takes on this machine, with so many cells at once,
+// if nothing else runs there.
+func (p *Plan) Estimate(workers int) time.Duration {
+	sum := p.rest
+	for _, w := range p.work {
+		sum += w.total()
+	}
+	return onThisMachine(sum, workers)
+}
+
+// Summary is one line: cells, what is stored, how long the rest takes.
+func (p *Plan) Summary(workers int) string {
 	stored := 0
 	for _, st := range p.Stages {
 		if st.Stored {
 			stored++
 		}
 	}
-	fmt.Fprintf(&b, "%s: %d cells, %d stages, %d of them stored\n", p.Spec.Name, len(p.Cells), len(p.Stages), stored)
+	return fmt.Sprintf("%s: %d cells, %d stages, %d of them stored; about %s if nothing else runs here", p.Spec.Name, len(p.Cells), len(p.Stages), stored, roughly(p.Estimate(workers)))
+}
+
+// roughly is a duration as precise as an estimate is.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.0f seconds", max(1, d.Seconds()))
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f seconds", 10*math.Ceil(d.Seconds()/10))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f minutes", math.Ceil(d.Minutes()))
+	}
+	return fmt.Sprintf("%.1f hours", d.Hours())
+}
+
+// String lists the stages with what is stored already.
+func (p *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, p.Summary(1))
 	for _, st := range p.Stages {
 		mark := "to do"
 		if st.Stored {

@@ -20,6 +20,8 @@ type PremiseSettings struct {
 	Prompts Prompts  `json:"prompts"`
 	Formats []string `json:"formats"` // rounded to nearest, at one kind of token at a time
 	Stats   Stats    `json:"stats"`
+	// GroupFallback says what a group size that divides no input width does.
+	GroupFallback ptq.GroupFallback `json:"group_fallback,omitempty"`
 }
 
 // DefaultPremise measures on 400 test prompts at the formats of the pilot.
@@ -111,13 +113,17 @@ func (m *Model) Premise(s PremiseSettings) (*Premise, error) {
 	if err != nil {
 		return nil, err
 	}
-	return once(m, "premise of "+m.Name, NewKey(premiseStage, s, m.key, Key(hash)), jsonCodec[*Premise](), func(m *Model) (*Premise, error) {
+	return once(m, "premise of "+m.Name, premiseKey(m, s, Key(hash)), jsonCodec[*Premise](), func(m *Model) (*Premise, error) {
 		r, err := m.newPremiseRun(s)
 		if err != nil {
 			return nil, err
 		}
 		return r.measure()
 	})
+}
+
+func premiseKey(m *Model, s PremiseSettings, data Key) Key {
+	return NewKey(premiseStage, s, m.key, data)
 }
 
 // PremiseSteps is the total of a progress display over [Model.Premise].
@@ -141,7 +147,7 @@ func (m *Model) checkPremise(s PremiseSettings) error {
 		if err != nil {
 			return err
 		}
-		if err := checkGroups(m, f, ptq.RefuseGroup); err != nil {
+		if err := checkGroups(m, f, s.GroupFallback); err != nil {
 			return err
 		}
 	}

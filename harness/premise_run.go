@@ -281,7 +281,7 @@ func (r *premiseRun) rounded(f ptq.Format) (*PremiseFormat, error) {
 		if err != nil {
 			return nil, err
 		}
-		q, _, err := ptq.QuantizeLayer(l, f, ptq.RefuseGroup)
+		q, _, err := ptq.QuantizeLayer(l, f, r.s.GroupFallback)
 		if err != nil {
 			return nil, err
 		}

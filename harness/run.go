@@ -31,6 +31,9 @@ type RunOptions struct {
 	Workers  int               // cells that are worked on at once; 0: 1
 	Code     string            // the program's version for the records; empty: from the build
 	Progress *display.Progress // nil: none; see Plan.Steps
+	// Watch is told of every change, one after the other; nil: nobody watches. It
+	// must not call back.
+	Watch func(RunState)
 }
 
 // ErrCellsFailed is wrapped by Run's error where some cells failed. Their
@@ -44,11 +47,11 @@ func (p *Plan) DefaultDir() string {
 
 // Steps is the total of a progress display over the whole plan.
 func (p *Plan) Steps() int {
-	n := 0
-	for _, c := range p.Cells {
-		n += p.steps(c)
+	sum := p.rest
+	for _, w := range p.work {
+		sum += w.total()
 	}
-	return n
+	return int(1000 * sum)
 }
 
 // Run executes the plan and writes its records, samples and artifacts to
@@ -60,7 +63,7 @@ func (p *Plan) Run(ctx context.Context, o RunOptions) ([]Record, error) {
 	if err := prepare(o.Dir, p.Spec); err != nil {
 		return nil, err
 	}
-	r := &run{p: p, o: o, records: make([]*Record, len(p.Cells)), references: map[string]*reference{}}
+	r := &run{p: p, o: o, board: newBoard(p, o), records: make([]*Record, len(p.Cells)), references: map[string]*reference{}}
 	for _, m := range p.Spec.Models {
 		r.references[m] = &reference{}
 	}
@@ -68,25 +71,30 @@ func (p *Plan) Run(ctx context.Context, o RunOptions) ([]Record, error) {
 		return nil, err
 	}
 	records := r.finished()
-	failed := 0
-	for i := range records {
-		if records[i].Status == StatusFailed {
-			failed++
+	if err := r.premises(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
+		return records, errors.Join(failures(records), err)
 	}
-	if failed > 0 {
-		return records, fmt.Errorf("harness: %w: %d of %d, the first: %s", ErrCellsFailed, failed, len(records), firstFailure(records))
-	}
-	return records, nil
+	return records, failures(records)
 }
 
-func firstFailure(records []Record) string {
+// failures is the error of a run in which cells failed.
+func failures(records []Record) error {
+	failed, first := 0, ""
 	for i := range records {
-		if records[i].Status == StatusFailed {
-			return records[i].Cell() + ": " + records[i].Error()
+		if records[i].Status != StatusFailed {
+			continue
+		}
+		if failed++; failed == 1 {
+			first = records[i].Cell() + ": " + records[i].Error()
 		}
 	}
-	return ""
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("harness: %w: %d of %d, the first: %s", ErrCellsFailed, failed, len(records), first)
 }
 
 // prepare makes the run's folder. What an earlier run of ours left in it goes;
@@ -105,8 +113,9 @@ func prepare(dir string, spec any) error {
 
 // run is a Plan in execution.
 type run struct {
-	p *Plan
-	o RunOptions
+	p     *Plan
+	o     RunOptions
+	board *board
 
 	mu         sync.Mutex
 	records    []*Record // by cell; nil: not finished
@@ -167,10 +176,12 @@ func (r *run) finish(ctx context.Context, i int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	record := r.cell(ctx, r.p.Cells[i])
+	r.board.change(i, func(c *CellState) { c.Running = true })
+	record := r.cell(ctx, i)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer r.board.change(i, func(c *CellState) { c.Running, c.Share, c.Record = false, 1, record })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.records[i] = record
@@ -192,8 +203,8 @@ func (r *run) finished() []Record {
 }
 
 // cell runs one cell; an error becomes its record.
-func (r *run) cell(ctx context.Context, c Cell) *Record {
-	start := time.Now()
+func (r *run) cell(ctx context.Context, i int) *Record {
+	start, c := time.Now(), r.p.Cells[i]
 	var log EventLog
 	spec := r.p.Spec
 	record := &Record{
@@ -201,8 +212,8 @@ func (r *run) cell(ctx context.Context, c Cell) *Record {
 		Tasks: map[string]TaskScore{}, Delta: Delta{P: 1}, SpecSHA256: r.p.SpecSHA256, DataSHA256: r.p.DataSHA256,
 		Code: r.code(), Status: StatusOK, Spec: &spec,
 	}
-	s := c.m.s.WithContext(WithEvents(ctx, &log)).WithProgress(r.o.Progress)
-	err := recovered(func() error { return r.measure(c, c.m.in(s), record) })
+	s := c.m.s.WithContext(WithEvents(ctx, &log))
+	err := recovered(func() error { return r.measure(i, c.m.in(s), record) })
 	if err != nil {
 		*record = Record{
 			Model: record.Model, Family: record.Family, Scale: record.Scale, Format: record.Format, Outliers: record.Outliers, Method: record.Method, Seed: record.Seed,
@@ -230,8 +241,13 @@ func recovered(f func() error) (err error) {
 }
 
 // measure fills a record in.
-func (r *run) measure(c Cell, m *Model, record *Record) error {
-	fp, err := r.unquantized(m)
+func (r *run) measure(i int, m *Model, record *Record) error {
+	c, asked := r.p.Cells[i], m.in(m.s.stepping(r.board.evaluation(i)))
+	quiet := m.WithProgress(nil)
+	if c.Method == MethodFP {
+		quiet = asked
+	}
+	fp, err := r.unquantized(quiet)
 	if err != nil {
 		return fmt.Errorf("the unquantized model: %w", err)
 	}
@@ -243,15 +259,15 @@ func (r *run) measure(c Cell, m *Model, record *Record) error {
 		return r.score(c, m, nil, nil, fp, record)
 	}
 	samples := r.p.samples(c)
-	if err := r.trace(c, m, samples, record); err != nil {
+	if err := r.trace(c, m.in(m.s.stepping(r.board.calibration(i))), samples, record); err != nil {
 		return err
 	}
-	q, err := m.in(m.s.WithProgress(nil)).Quantize(samples, c.q) // the layers were counted above
+	q, err := m.WithProgress(nil).Quantize(samples, c.q) // the layers were counted above
 	if err != nil {
 		return err
 	}
 	record.WeightsSHA256, record.AvgBits = q.WeightsSHA256, q.AvgBits
-	scored, err := m.Evaluate(q, r.p.questions()...)
+	scored, err := asked.Evaluate(q, r.p.questions()...)
 	if err != nil {
 		return err
 	}

@@ -31,11 +31,14 @@ type Session struct {
 	Store *Store
 
 	ctx      context.Context
-	progress *display.Progress // nil: none
-	workers  int               // calls side by side; 0: as many as fit
-	streams  int64             // bytes of a calibration's streams that stay in memory
+	progress stepper
+	workers  int   // calls side by side; 0: as many as fit
+	streams  int64 // bytes of a calibration's streams that stay in memory
 	shared   *sharedModels
 }
+
+// stepper is what stages tell that steps of theirs are done; a nil *display.Progress is one.
+type stepper interface{ Add(steps int) }
 
 type sharedModels struct {
 	mu     sync.Mutex
@@ -68,7 +71,7 @@ func NewSession(root, storeDir string, limit int64) (*Session, error) {
 		return nil, err
 	}
 	return &Session{
-		Root: root, Store: store, streams: streamBytes, ctx: WithEvents(context.Background(), &EventLog{Echo: os.Stderr}),
+		Root: root, Store: store, streams: streamBytes, progress: (*display.Progress)(nil), ctx: WithEvents(context.Background(), &EventLog{Echo: os.Stderr}),
 		shared: &sharedModels{models: map[string]*Model{}, edited: map[Key]*lazy{}},
 	}, nil
 }
@@ -93,7 +96,9 @@ func (s *Session) WithContext(ctx context.Context) *Session {
 
 // WithProgress returns a session whose stages advance p: one step for each of
 // a Plan's steps.
-func (s *Session) WithProgress(p *display.Progress) *Session {
+func (s *Session) WithProgress(p *display.Progress) *Session { return s.stepping(p) }
+
+func (s *Session) stepping(p stepper) *Session {
 	c := *s
 	c.progress = p
 	return &c
@@ -123,6 +128,9 @@ type lazy struct {
 	mu        sync.Mutex
 	runner    *models.Runner
 	sequences map[Key]func() ([]*models.Sequence, error) // tokenized samples
+
+	sizing sync.Once
+	sizes  *sizes
 }
 
 // Model opens a model that is named "zoo:NAME" or by its folder. Weights are
