@@ -106,6 +106,20 @@ func (p *Progress) Done() {
 	p.draw(true)
 }
 
+// Stop ends the display of what failed: nothing more is drawn, and on a terminal what is
+// written next begins on a line of its own. After Done it does nothing.
+func (p *Progress) Stop() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended && p.shown > 0 {
+		fmt.Fprintln(p.w)
+	}
+	p.ended = true
+}
+
 // redraw draws unless the last drawing is too recent. p.mu is held.
 func (p *Progress) redraw() {
 	if now := p.now(); !p.ended && now.Sub(p.last) >= p.every {

@@ -308,7 +308,7 @@ func (e *Evaluation) write(dir string, records []Record, answers [][]eval.Sample
 }
 
 // Generate answers a prompt behind pictures in the model's own words, greedily,
-// in at most limit tokens.
+// in at most limit tokens, and no more than the model has positions for.
 func (m *Model) Generate(images []image.Image, prompt string, limit int) (text string, tokens int, err error) {
 	if limit < 1 {
 		return "", 0, errors.New("harness: generation of no tokens: expected at least 1")
@@ -316,6 +316,12 @@ func (m *Model) Generate(images []image.Image, prompt string, limit int) (text s
 	seq, err := m.Prompt(images, prompt)
 	if err != nil {
 		return "", 0, err
+	}
+	if most := m.Config.Text.MaxPositions; most > 0 {
+		if seq.Len() >= most {
+			return "", 0, fmt.Errorf("harness: a prompt of %d tokens leaves model %s, which reads %d, no place for an answer: shorten it or show fewer pictures", seq.Len(), m.Name, most)
+		}
+		limit = min(limit, most-seq.Len())
 	}
 	r, act, err := m.quantizedRunner(nil)
 	if err != nil {

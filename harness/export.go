@@ -78,34 +78,6 @@ func (m *Model) WriteQuantized(dir string, c *Samples, q *Quantized) (*Manifest,
 	})
 }
 
-// writeFolder fills a temporary folder beside dir and renames it, so that dir
-// is complete or as it was. dir must be new or empty.
-func writeFolder(dir string, fill func(tmp string) error) error {
-	if err := CheckNewOutput(dir); err != nil {
-		return err
-	}
-	parent := filepath.Dir(filepath.Clean(dir))
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("harness: %w", err)
-	}
-	tmp, err := os.MkdirTemp(parent, tempPrefix)
-	if err != nil {
-		return fmt.Errorf("harness: %w", err)
-	}
-	err = os.Chmod(tmp, 0o755)
-	if err == nil {
-		err = fill(tmp)
-	}
-	if err == nil {
-		_ = os.Remove(dir) // an empty folder makes place
-		err = os.Rename(tmp, dir)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("harness: write %s: %w", dir, err), os.RemoveAll(tmp))
-	}
-	return syncDir(parent)
-}
-
 // readManifest reads the manifest of a quantized model's folder; nil where it
 // has none.
 func readManifest(dir string) (*Manifest, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 )
 
@@ -63,4 +64,50 @@ func checkRunDir(dir string) error {
 		return fmt.Errorf("harness: run folder %s is not empty and holds no earlier run (%s): name a new or empty folder", dir, SpecFile)
 	}
 	return nil
+}
+
+// writeFolder fills a temporary folder beside dir and renames it, so that dir
+// is complete or as it was. dir must be new or empty.
+func writeFolder(dir string, fill func(tmp string) error) error {
+	if err := CheckNewOutput(dir); err != nil {
+		return err
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("harness: %w", err)
+	}
+	tmp, err := os.MkdirTemp(parent, tempPrefix)
+	if err != nil {
+		return fmt.Errorf("harness: %w", err)
+	}
+	unfinished.Store(tmp, true)
+	defer unfinished.Delete(tmp)
+	err = os.Chmod(tmp, 0o755)
+	if err == nil {
+		err = fill(tmp)
+	}
+	if err == nil {
+		_ = os.Remove(dir) // an empty folder makes place
+		err = os.Rename(tmp, dir)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("harness: write %s: %w", dir, err), os.RemoveAll(tmp))
+	}
+	return syncDir(parent)
+}
+
+// unfinished are the folders that writeFolder is filling, by path.
+var unfinished sync.Map
+
+// RemoveUnfinished removes the folders that are being written at this moment, none of which
+// has its final name yet. It is for a program that was interrupted and ends now, whatever
+// its goroutines still do.
+func RemoveUnfinished() {
+	for dir := range unfinished.Range {
+		for range 10 { // a file that was just made keeps the folder
+			if os.RemoveAll(dir.(string)) == nil {
+				break
+			}
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/tlqlab/tlqlab/eval"
 )
@@ -158,7 +159,7 @@ func ReadRecords(path string) ([]Record, error) {
 // ReadRun reads the records of a run's folder.
 func ReadRun(dir string) ([]Record, error) {
 	records, err := ReadRecords(filepath.Join(dir, RecordsFile))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("harness: %s is not a run's folder: it has no %s", dir, RecordsFile)
 	}
 	return records, err

@@ -36,7 +36,7 @@ var commands = []entry{
 	{name: "data", summary: "the packs and tasks", sub: []entry{
 		{name: "data list", summary: "tasks, pictures, calibration sets", new: func() command { return &dataList{} }},
 		{name: "data show", args: "[TASK]...", summary: "a contact sheet of examples", new: func() command { return &dataShow{} }},
-		{name: "data build", args: "[TARBALL TARBALL]", summary: "make the emoji pack again from its npm packages", new: func() command { return &dataBuild{} }},
+		{name: "data build", args: "[TARBALL]...", summary: "make the packs again from the npm packages that they were made of", new: func() command { return &dataBuild{} }},
 	}},
 	{name: "methods", args: "[NAME]", summary: "the table of methods with papers and settings, or all settings of one", new: func() command { return &methods{} }},
 	{name: "conform", args: "models|algorithms DIR...", summary: "compare with fixture folders", new: func() command { return &compareFixtures{} }},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/harness"
 )
 
 // dataList lists tasks, packs and calibration sets.
@@ -80,11 +81,14 @@ func (d *dataShow) Flags(fs *flag.FlagSet) {
 
 func (d *dataShow) Validate(args []string) error {
 	d.tasks = args
-	if d.n < 1 {
-		return fmt.Errorf("-n %d: expected at least 1", d.n)
+	if d.n < 1 || d.n > maxShown {
+		return fmt.Errorf("-n %d: expected 1 to %d of each task, which are drawn on one sheet", d.n, maxShown)
 	}
 	return nil
 }
+
+// maxShown is the most examples of a task on a contact sheet.
+const maxShown = 1000
 
 // shownExample is what --json prints of an example.
 type shownExample struct {
@@ -97,15 +101,8 @@ type shownExample struct {
 	Licence  string   `json:"licence"`
 }
 
-func (d *dataShow) Run(_ context.Context, c *console) error {
-	examples, err := d.examples()
-	if err != nil {
-		return err
-	}
-	sheet, err := datasets.ContactSheet(examples, 0)
-	if err != nil {
-		return err
-	}
+// file is where the sheet goes: not where a folder is.
+func (d *dataShow) file() (string, error) {
 	out := d.out
 	if out == "" {
 		name := "all"
@@ -113,6 +110,25 @@ func (d *dataShow) Run(_ context.Context, c *console) error {
 			name = strings.Join(d.tasks, "-")
 		}
 		out = filepath.Join("runs", "data", name+"-"+d.split+".png")
+	}
+	if info, err := os.Stat(out); err == nil && info.IsDir() {
+		return "", fmt.Errorf("output file %s is a folder: name a file", out)
+	}
+	return out, harness.CheckOutput(filepath.Dir(out))
+}
+
+func (d *dataShow) Run(_ context.Context, c *console) error {
+	out, err := d.file()
+	if err != nil {
+		return err
+	}
+	examples, err := d.examples()
+	if err != nil {
+		return err
+	}
+	sheet, err := datasets.ContactSheet(examples, 0)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err

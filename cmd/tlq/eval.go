@@ -69,6 +69,7 @@ func (e *evaluate) Run(ctx context.Context, c *console) error {
 		dir = p.DefaultDir()
 	}
 	progress := display.NewProgress("eval", p.Steps())
+	defer progress.Stop()
 	records, err := p.Run(ctx, harness.RunOptions{Dir: dir, Code: revision, Progress: progress})
 	if err != nil {
 		return err

@@ -85,6 +85,9 @@ func (f *fidelity) settings() harness.FidelitySettings {
 }
 
 func (f *fidelity) Run(ctx context.Context, c *console) error {
+	if err := harness.CheckOutput(f.out); err != nil {
+		return err
+	}
 	s, err := harness.Open()
 	if err != nil {
 		return err
@@ -95,6 +98,7 @@ func (f *fidelity) Run(ctx context.Context, c *console) error {
 	}
 	settings := f.settings()
 	progress := display.NewProgress("fidelity", settings.FidelitySteps(m))
+	defer progress.Stop()
 	result, err := m.WithProgress(progress).Fidelity(settings)
 	if err != nil {
 		return err

@@ -36,8 +36,8 @@ func (i *inspect) Flags(fs *flag.FlagSet) {
 }
 
 func (i *inspect) Validate(args []string) error {
-	if i.samples < 1 {
-		return fmt.Errorf("--samples %d: expected at least 1", i.samples)
+	if i.samples < 1 || i.samples > harness.MaxSamples {
+		return fmt.Errorf("--samples %d: expected 1 to %d", i.samples, harness.MaxSamples)
 	}
 	if i.limit.set && i.limit.value < 2 {
 		return fmt.Errorf("--limit %d: expected at least 2 prompts", i.limit.value)

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tlqlab/tlqlab/harness"
 )
 
 // Exit codes.
@@ -37,6 +39,7 @@ func main() {
 	context.AfterFunc(ctx, func() {
 		stop() // a second interrupt ends the process at once
 		time.Sleep(interruptGrace)
+		harness.RemoveUnfinished()
 		fmt.Fprintln(os.Stderr, "tlq: interrupted: run the same command again to continue")
 		os.Exit(exitFailed)
 	})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/harness/notebook"
 	"github.com/tlqlab/tlqlab/internal/root"
 )
@@ -39,6 +40,9 @@ func (n *notebookRun) Run(ctx context.Context, c *console) error {
 	out := n.out
 	if out == "" {
 		out = filepath.Join("runs", "notebooks")
+	}
+	if err := harness.CheckOutput(out); err != nil {
+		return err
 	}
 	err = notebook.Run(ctx, notebook.Options{Root: dir, Files: n.files, OutDir: out, CellTimeout: n.timeout, Log: c.Err})
 	if err != nil {

@@ -30,7 +30,11 @@ func (i *inspect) settings() harness.PremiseSettings {
 // runPremise measures the premise, writes its report and prints the verdict.
 func (i *inspect) runPremise(c *console, m *harness.Model) error {
 	s := i.settings()
+	if err := harness.CheckOutput(i.out); err != nil {
+		return err
+	}
 	progress := display.NewProgress("premise", s.PremiseSteps(m))
+	defer progress.Stop()
 	p, err := m.WithProgress(progress).Premise(s)
 	if errors.Is(err, harness.ErrNoVision) { // an answer, not a failure
 		return i.noPremise(c, m, err)

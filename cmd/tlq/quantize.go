@@ -47,6 +47,9 @@ func (q *quantize) Validate(args []string) error {
 			return fmt.Errorf("-%s is missing: expected -model, -method, -format and -o", f.name)
 		}
 	}
+	if q.samples < 0 {
+		return fmt.Errorf("--samples %d: expected 1 to %d, or 0 for %d", q.samples, harness.MaxSamples, harness.DefaultSamples)
+	}
 	if q.workers < 0 {
 		return fmt.Errorf("--workers %d: expected at least 1, or 0 for as many as fit", q.workers)
 	}
@@ -78,29 +81,44 @@ func (q *quantize) quantization() (harness.Quantization, error) {
 	return out, nil
 }
 
+// prepare opens the model and the samples, and refuses before any work what can't be done.
+func (q *quantize) prepare(ctx context.Context, c *console, what harness.Quantization) (*harness.Model, *harness.Samples, error) {
+	if err := harness.CheckNewOutput(q.out); err != nil {
+		return nil, nil, err
+	}
+	s, err := harness.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := s.WithContext(harness.WithEvents(ctx, &harness.EventLog{Echo: c.Err})).Model(q.model)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := m.Check(what); err != nil {
+		return nil, nil, err
+	}
+	samples, err := m.WithWorkers(q.workers).CalibrationFrom(q.calib, q.samples, q.seed)
+	if err == nil && what.Method.NeedsSamples() {
+		err = samples.Check()
+	}
+	return m.WithWorkers(q.workers), samples, err
+}
+
 func (q *quantize) Run(ctx context.Context, c *console) error {
 	what, err := q.quantization()
 	if err != nil {
 		return err
 	}
-	s, err := harness.Open()
+	m, samples, err := q.prepare(ctx, c, what)
 	if err != nil {
 		return err
 	}
-	m, err := s.WithContext(harness.WithEvents(ctx, &harness.EventLog{Echo: c.Err})).Model(q.model)
-	if err != nil {
-		return err
-	}
-	m = m.WithWorkers(q.workers)
-	samples, err := m.CalibrationFrom(q.calib, q.samples, q.seed)
-	if err != nil {
-		return err
-	}
+	var progress *display.Progress
 	if what.Method.NeedsSamples() {
-		progress := display.NewProgress("quantize", m.CalibrationSteps())
-		defer progress.Done()
-		m = m.WithProgress(progress)
+		progress = display.NewProgress("quantize", m.CalibrationSteps())
+		defer progress.Stop()
 	}
+	m = m.WithProgress(progress)
 	quantized, err := m.Quantize(samples, what)
 	if err != nil {
 		return err
@@ -109,6 +127,7 @@ func (q *quantize) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	progress.Done()
 	if q.json {
 		return c.json(manifest)
 	}
