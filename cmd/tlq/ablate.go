@@ -30,7 +30,7 @@ type ablate struct {
 func (a *ablate) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&a.out, "o", "", "the run's `folder` (default runs/NAME-KEY8)")
 	fs.BoolVar(&a.smoke, "smoke", false, "shrink the experiment to seconds")
-	fs.BoolVar(&a.plan, "plan", false, "list the stages and what of them is stored, and run nothing")
+	fs.BoolVar(&a.plan, "plan", false, "say what is stored, what is to do and how long it takes, and run nothing")
 	fs.BoolVar(&a.json, "json", false, "print the records as JSON")
 	fs.IntVar(&a.workers, "workers", 1, "cells worked on at once, `N`")
 	fs.IntVar(&a.seeds, "seeds", 0, "calibration seeds 0 to `N`-1 instead of the experiment's")
@@ -107,15 +107,12 @@ func (a *ablate) Run(ctx context.Context, c *console) error {
 		c.printf("%s", p)
 		return nil
 	}
+	fmt.Fprintln(c.Err, p.Summary(a.workers))
 	dir := a.out
 	if dir == "" {
 		dir = p.DefaultDir()
 	}
-	progress := display.NewProgress(spec.Name, p.Steps())
-	records, err := p.Run(ctx, harness.RunOptions{Dir: dir, Workers: a.workers, Code: revision, Progress: progress})
-	if err == nil || errors.Is(err, harness.ErrCellsFailed) {
-		progress.Done()
-	}
+	records, err := p.Run(ctx, harness.RunOptions{Dir: dir, Workers: a.workers, Code: revision, Watch: newLiveTable(c.Err, spec.Name).watch})
 	if records == nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func TestBadNames(t *testing.T) {
 
 func TestAblateSmokeTwice(t *testing.T) {
 	model := workplace(t)
-	spec := `{"models": ["` + model + `"], "formats": ["w4a8"], "limit": 4, "calibration": {"name": "default", "samples": 2},
+	spec := `{"models": ["` + model + `"], "tasks": ["emoji", "scene"], "formats": ["w4a8"], "limit": 4, "calibration": {"name": "default", "samples": 2},
 		"stats": {"bootstrap": {"resamples": 2000, "level": 0.95}, "seed": 0}}`
 	if err := os.WriteFile("mine.json", []byte(spec), 0o644); err != nil {
 		t.Fatal(err)

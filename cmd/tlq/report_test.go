@@ -14,7 +14,7 @@ import (
 func smallGrid(t *testing.T) (string, []harness.Record) {
 	t.Helper()
 	model := workplace(t)
-	spec := `{"models": ["` + model + `"], "formats": ["w4a8", "w3a16g16"], "limit": 3, "calibration": {"name": "default", "samples": 2}, "seeds": [0, 1],
+	spec := `{"models": ["` + model + `"], "tasks": ["emoji", "scene"], "formats": ["w4a8", "w3a16g16"], "limit": 3, "calibration": {"name": "default", "samples": 2}, "seeds": [0, 1],
 		"stats": {"bootstrap": {"resamples": 2000, "level": 0.95}, "seed": 0}}`
 	if err := os.WriteFile("mine.json", []byte(spec), 0o644); err != nil {
 		t.Fatal(err)
