@@ -61,7 +61,10 @@ func askBlur(p *pack, split Split, seed uint64, i int) (Example, artwork) {
 		e.Answers = []string{unanswerable}
 		e.Choices = shuffled(rng, unanswerable, names)
 	}
-	return e, func() (*image.RGBA, error) { return p.drawDamaged(rng, shown, kind, level) }
+	return e, func() (*image.RGBA, error) {
+		img, _, err := p.drawDamaged(rng, shown, kind, level)
+		return img, err
+	}
 }
 
 // newDamage draws a damage and its level; every fourth leaves nothing.
@@ -73,11 +76,12 @@ func newDamage(rng *rand.Rand) (damage, int) {
 	return kind, rng.IntN(damageLevels)
 }
 
-// drawDamaged draws an emoji as task emoji does and damages the picture.
-func (p *pack) drawDamaged(rng *rand.Rand, shown pair, kind damage, level int) (*image.RGBA, error) {
+// drawDamaged draws an emoji as task emoji does and damages the picture. It returns the
+// emoji's square too.
+func (p *pack) drawDamaged(rng *rand.Rand, shown pair, kind damage, level int) (*image.RGBA, image.Rectangle, error) {
 	img, area, err := p.drawEmoji(rng, shown, bigLeast)
 	if err != nil {
-		return nil, err
+		return nil, area, err
 	}
 	switch kind {
 	case damageBlur:
@@ -93,7 +97,7 @@ func (p *pack) drawDamaged(rng *rand.Rand, shown pair, kind damage, level int) (
 	case damageCover:
 		cover(img, rng, area, coverShare[level])
 	}
-	return img, nil
+	return img, area, nil
 }
 
 // blurPicture is picture i of the training stream: a damaged emoji and its name, or
@@ -104,7 +108,7 @@ func blurPicture(p *pack, seed uint64, i int) (Picture, error) {
 	chosen := pool[rng.IntN(len(pool))]
 	shown := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
 	kind, level := newDamage(rng)
-	img, err := p.drawDamaged(rng, shown, kind, level)
+	img, area, err := p.drawDamaged(rng, shown, kind, level)
 	if err != nil {
 		return Picture{}, err
 	}
@@ -113,5 +117,5 @@ func blurPicture(p *pack, seed uint64, i int) (Picture, error) {
 	if level == damageLevels {
 		qa = []QA{{askName, unanswerable}, {askKind, unanswerable}}
 	}
-	return Picture{Image: img, QA: qa}, nil
+	return Picture{Image: img, QA: qa, Labels: []Label{{area, qa[0].Answer}}}, nil
 }

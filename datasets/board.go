@@ -248,7 +248,14 @@ var (
 // draw paints the board: coloured columns, darker towards the top, and an emoji in each
 // filled cell, off its centre by a few pixels.
 func (b *board) draw(p *pack, rng *rand.Rand) (*image.RGBA, error) {
+	img, _, err := b.drawLabelled(p, rng)
+	return img, err
+}
+
+// drawLabelled draws the board and says where each emoji stands.
+func (b *board) drawLabelled(p *pack, rng *rand.Rand) (*image.RGBA, []Label, error) {
 	img := background(rng)
+	var labels []Label
 	for cell, ok := range b.filled {
 		area := b.area(cell)
 		paint(img, area, columnColors[cell%b.columns], rowShade[cell/b.columns])
@@ -258,11 +265,12 @@ func (b *board) draw(p *pack, rng *rand.Rand) (*image.RGBA, error) {
 		}
 		small, err := p.boardPicture(b.cells[cell], b.size)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		small.onto(img, x, y)
+		labels = append(labels, Label{image.Rect(x, y, x+b.emoji, y+b.emoji), p.index.Concepts[b.cells[cell].concept].Name})
 	}
-	return img, nil
+	return img, labels, nil
 }
 
 // paint fills a cell with percent of a colour.

@@ -403,5 +403,5 @@ func chartText(p *pack, seed uint64, i int) (*chart, []QA, *rand.Rand) {
 func chartPicture(p *pack, seed uint64, i int) (Picture, error) {
 	c, qa, rng := chartText(p, seed, i)
 	img, err := c.draw(rng)
-	return Picture{Image: img, QA: qa}, err
+	return Picture{Image: img, QA: qa, Labels: c.valueLabels()}, err
 }

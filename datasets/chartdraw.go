@@ -96,6 +96,22 @@ func (c *chart) drawBars(img *image.RGBA, rng *rand.Rand, face *typeface) error 
 	return nil
 }
 
+// valueLabels say the value of each bar or dot at the foot of its slot, where a reader
+// that goes row by row has seen all of it; lines have none.
+func (c *chart) valueLabels() []Label {
+	if c.form == formLines {
+		return nil
+	}
+	const foot = 3 * plotHeight / 10
+	var labels []Label
+	n := len(c.values[0])
+	for i, v := range c.values[0] {
+		left, right := plotLeft+(plotRight-plotLeft)*i/n, plotLeft+(plotRight-plotLeft)*(i+1)/n
+		labels = append(labels, Label{image.Rect(left, plotBottom-foot, right, plotBottom), strconv.Itoa(v)})
+	}
+	return labels
+}
+
 // drawLines paints lines with dots at their labels.
 func (c *chart) drawLines(img *image.RGBA, face *typeface) error {
 	n := len(c.labels)

@@ -100,11 +100,12 @@ func emojiPicture(p *pack, seed uint64, i int) (Picture, error) {
 	}
 	chosen := pool[rng.IntN(len(pool))]
 	at := pair{chosen.concept, chosen.vendors[rng.IntN(len(chosen.vendors))]}
-	img, _, err := p.drawEmoji(rng, at, smallLeast)
+	img, area, err := p.drawEmoji(rng, at, smallLeast)
 	if err != nil {
 		return Picture{}, err
 	}
-	return Picture{Image: img, QA: emojiQA(p.index.Concepts[at.concept])}, nil
+	c := p.index.Concepts[at.concept]
+	return Picture{Image: img, QA: emojiQA(c), Labels: []Label{{area, c.Name}}}, nil
 }
 
 // fourPicture draws a full board and asks for everything on it.
@@ -113,8 +114,8 @@ func fourPicture(p *pack, rng *rand.Rand, b *board) (Picture, error) {
 	for _, q := range b.ask(p, rng, askAt, len(b.order)) {
 		all = append(all, q.QA)
 	}
-	img, err := b.draw(p, rng)
-	return Picture{Image: img, QA: all}, err
+	img, labels, err := b.drawLabelled(p, rng)
+	return Picture{Image: img, QA: all, Labels: labels}, err
 }
 
 // emojiQA is what the training stream asks about one concept.

@@ -161,6 +161,21 @@ func (f *typeface) width(text string, size int) (int, error) {
 	return (pen + unit - 1) / unit, nil
 }
 
+// ends returns where each character of a text ends, in whole pixels from the text's start.
+func (f *typeface) ends(text string, size int) ([]int, error) {
+	var all []int
+	pen := 0
+	for _, char := range text {
+		g, err := f.glyph(char, size)
+		if err != nil {
+			return nil, err
+		}
+		pen += g.advance
+		all = append(all, (pen+unit/2)/unit)
+	}
+	return all, nil
+}
+
 // write draws a text from left to right; (x, y) is the start of its baseline in
 // pixels. Glyphs stand at whole pixels.
 func (f *typeface) write(dst *image.RGBA, text string, size, x, y int, c color.RGBA) error {

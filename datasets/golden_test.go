@@ -75,7 +75,7 @@ func fingerprint(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(sum, "%q\n", picture.QA)
+		fmt.Fprintf(sum, "%q %q\n", picture.QA, picture.Labels)
 		addPicture(sum, picture.Image)
 	}
 	texts, err := Texts()

@@ -11,8 +11,16 @@ type QA struct{ Question, Answer string }
 
 // Picture is one training item: a picture and several independent questions about it, for training many answers on one prefix.
 type Picture struct {
-	Image image.Image // 128×128 opaque RGBA
-	QA    []QA        // different questions
+	Image  image.Image // 128×128 opaque RGBA
+	QA     []QA        // different questions
+	Labels []Label     // what is where, for training that asks every vision token
+}
+
+// Label says what a part of a picture shows: the name of an emoji, a letter, the value
+// of a bar. Areas of one picture don't overlap.
+type Label struct {
+	Area image.Rectangle // pixels
+	Text string
 }
 
 // PictureAt returns picture i ≥ 0 of the training stream; the tasks take turns. It

@@ -146,7 +146,7 @@ func TestDamage(t *testing.T) {
 		var pictures [2]*image.RGBA
 		for i := range pictures {
 			rng := rand.New(rand.NewPCG(5, uint64(kind)))
-			img, err := p.drawDamaged(rng, pair{40 + 300*i, 0}, kind, damageLevels)
+			img, _, err := p.drawDamaged(rng, pair{40 + 300*i, 0}, kind, damageLevels)
 			if err != nil {
 				t.Fatal(err)
 			}

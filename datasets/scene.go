@@ -185,9 +185,9 @@ func sceneText(p *pack, seed uint64, i int) (*board, []QA, *rand.Rand) {
 // scenePicture is picture i of the training stream: a board and up to eight questions of all kinds.
 func scenePicture(p *pack, seed uint64, i int) (Picture, error) {
 	b, qa, rng := sceneText(p, seed, i)
-	img, err := b.draw(p, rng)
+	img, labels, err := b.drawLabelled(p, rng)
 	if err != nil {
 		return Picture{}, err
 	}
-	return Picture{Image: img, QA: qa}, nil
+	return Picture{Image: img, QA: qa, Labels: labels}, nil
 }

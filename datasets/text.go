@@ -164,11 +164,18 @@ func (p *page) colour(rng *rand.Rand, at int) QA {
 // draw writes the page: every line in a font, a case and a size of its own, as large
 // as fits or smaller, at a random place of its band.
 func (p *page) draw(rng *rand.Rand) (*image.RGBA, error) {
+	img, _, err := p.drawLabelled(rng)
+	return img, err
+}
+
+// drawLabelled writes the page and says where each letter stands, whatever its case.
+func (p *page) drawLabelled(rng *rand.Rand) (*image.RGBA, []Label, error) {
 	faces, err := typefaces()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	img := background(rng)
+	var labels []Label
 	const inner = canvas - 2*pageMargin
 	band := inner / len(p.words)
 	for i, word := range p.words {
@@ -182,7 +189,7 @@ func (p *page) draw(rng *rand.Rand) (*image.RGBA, error) {
 		size := min(pageLarge[len(p.words)], band*9/10)
 		width, err := face.width(word, size)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if width > inner {
 			size = size * inner / width
@@ -191,15 +198,24 @@ func (p *page) draw(rng *rand.Rand) (*image.RGBA, error) {
 			size = max(pageSmall, size-rng.IntN(1+size*2/5))
 		}
 		if width, err = face.width(word, size); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		x := pageMargin + rng.IntN(max(inner-width, 0)+1)
 		y := pageMargin + i*band + size*3/4 + rng.IntN(max(band-size, 0)+1)
 		if err := face.write(img, word, size, x, y, p.inks[i].color); err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		ends, err := face.ends(word, size)
+		if err != nil {
+			return nil, nil, err
+		}
+		from := 0
+		for k, end := range ends {
+			labels = append(labels, Label{image.Rect(x+from, y-size*3/4, x+end, y+size/4), strings.ToLower(word[k : k+1])})
+			from = end
 		}
 	}
-	return img, nil
+	return img, labels, nil
 }
 
 // textText is picture i of the training stream without its picture: a page and
@@ -225,6 +241,6 @@ func textText(p *pack, seed uint64, i int) (*page, []QA, *rand.Rand) {
 // textPictureAt is picture i of the training stream.
 func textPictureAt(p *pack, seed uint64, i int) (Picture, error) {
 	pg, qa, rng := textText(p, seed, i)
-	img, err := pg.draw(rng)
-	return Picture{Image: img, QA: qa}, err
+	img, labels, err := pg.drawLabelled(rng)
+	return Picture{Image: img, QA: qa, Labels: labels}, err
 }

@@ -319,14 +319,24 @@ func testTrainingGradient(t *testing.T, m *models.Model, r *models.Runner) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := m.NewTrainingBatch([]*models.Sequence{s}, models.Bucket(s.Len()), 32)
+	_, _, places := m.Config.Places(s.Images[0])
+	labels := make([]int32, len(places))
+	for i := range labels {
+		labels[i] = int32(i%4) - 1
+	}
+	const labelWeight = 0.5
+	b, err := m.NewTrainingBatch([]*models.Sequence{s}, [][]int32{labels}, models.TrainingRoom{Tokens: models.Bucket(s.Len()), Scored: 32, Labels: 256})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, grads, err := r.LossAndGradients(b, w)
+	first, err := r.LossAndGradients(b, w, labelWeight)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if first.LabelLoss == 0 || b.Labels == 0 {
+		t.Fatalf("%d labelled tokens, loss %v: want some", b.Labels, first.LabelLoss)
+	}
+	grads := first.Gradients
 	// One central difference per tensor, along the gradient itself, which is where
 	// float32 sees it best.
 	const share = 1e-2 // of the loss that a step changes, about
@@ -343,11 +353,11 @@ func testTrainingGradient(t *testing.T, m *models.Model, r *models.Runner) {
 			for k, g := range grads[i] {
 				p.Data[k] += float32(by * step * float64(g))
 			}
-			loss, _, _, err := r.LossAndGradients(b, w)
+			got, err := r.LossAndGradients(b, w, labelWeight)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return loss
+			return got.Loss + labelWeight*got.LabelLoss
 		}
 		saved := slices.Clone(p.Data)
 		up := move(1)

@@ -23,11 +23,12 @@ type Curve struct {
 
 // LossPoint is a mean over the steps since the point before.
 type LossPoint struct {
-	Step  int     `json:"step"`
-	Loss  float64 `json:"loss"`  // nats per scored token
-	Right float64 `json:"right"` // share of scored tokens predicted right
-	Rate  float64 `json:"rate"`  // learning rate
-	Norm  float64 `json:"norm"`  // of the gradient, before clipping
+	Step      int     `json:"step"`
+	Loss      float64 `json:"loss"`       // nats per scored token
+	LabelLoss float64 `json:"label_loss"` // nats per labelled vision token
+	Right     float64 `json:"right"`      // share of scored tokens predicted right
+	Rate      float64 `json:"rate"`       // learning rate
+	Norm      float64 `json:"norm"`       // of the gradient, before clipping
 }
 
 // AccuracyPoint is an evaluation on the tuning split.

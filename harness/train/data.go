@@ -71,8 +71,8 @@ type stream struct {
 // batch makes the batch of one task at a step.
 func (s stream) batch(part Portion, step int) (*models.TrainingBatch, error) {
 	n := part.Pictures
-	seqs := make([]*models.Sequence, n)
-	longest, scored := 0, 0
+	seqs, labels := make([]*models.Sequence, n), make([][]int32, n)
+	var room models.TrainingRoom
 	for i := range n {
 		p, err := datasets.PictureAt([]string{part.Task}, s.recipe.Seed, step*n+i)
 		if err != nil {
@@ -85,11 +85,37 @@ func (s stream) batch(part Portion, step int) (*models.TrainingBatch, error) {
 		if seqs[i], err = s.model.Dialog([]image.Image{p.Image}, turns); err != nil {
 			return nil, err
 		}
-		longest = max(longest, seqs[i].Len())
-		scored += len(seqs[i].Scored)
+		labels[i] = s.labels(seqs[i].Images[0], p.Labels)
+		room.Tokens = max(room.Tokens, seqs[i].Len())
+		room.Scored += len(seqs[i].Scored)
+		for _, label := range labels[i] {
+			if label >= 0 {
+				room.Labels++
+			}
+		}
 	}
-	// Few shapes are compiled: lengths by 16, predictions by 32.
-	return s.model.NewTrainingBatch(seqs, models.Bucket(longest), (scored+31)/32*32)
+	// Few shapes are compiled: lengths by 16, predictions by 32, labels by 128.
+	room.Tokens, room.Scored, room.Labels = models.Bucket(room.Tokens), (room.Scored+31)/32*32, max(room.Labels+127, 128)/128*128
+	return s.model.NewTrainingBatch(seqs, labels, room)
+}
+
+// labels gives each vision token the first token of what stands at its centre, or −1.
+func (s stream) labels(picture *pixels.Patches, labels []datasets.Label) []int32 {
+	rows, cols, places := s.model.Config.Places(picture)
+	out := make([]int32, len(places))
+	for k, at := range places {
+		out[k] = -1
+		if k > 0 && at == places[k-1] { // the newline behind a row
+			continue
+		}
+		centre := image.Pt((2*at[1]+1)*pictureSize/(2*cols), (2*at[0]+1)*pictureSize/(2*rows))
+		for _, label := range labels {
+			if centre.In(label.Area) {
+				out[k] = s.model.Tokenizer.Encode(label.Text)[0]
+			}
+		}
+	}
+	return out
 }
 
 // steps yields the batches of all tasks for each step from first on, one step

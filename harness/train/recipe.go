@@ -25,6 +25,9 @@ type Recipe struct {
 	Seed   uint64        `json:"seed"`
 	Steps  int           `json:"steps"` // of the optimizer
 	Batch  []Portion     `json:"batch"` // what each of them sees
+	// LabelWeight is the weight of the loss that asks vision tokens half-way through the
+	// blocks what they show.
+	LabelWeight float64 `json:"label_weight"`
 	// Learning rate: linear to Peak over Warmup steps, then a cosine to Final·Peak.
 	Peak   float64 `json:"peak"`
 	Final  float64 `json:"final"`

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -106,7 +107,7 @@ func (t *trainer) loop(ctx context.Context) error {
 			return err
 		}
 		t.record(point)
-		bar.Set(t.step, fmt.Sprintf("loss %.3f, right %.1f%%", point.Loss, 100*point.Right))
+		bar.Set(t.step, fmt.Sprintf("loss %.3f, labels %.3f, right %.1f%%", point.Loss, point.LabelLoss, 100*point.Right))
 		if err := t.milestones(ctx); err != nil {
 			return err
 		}
@@ -121,50 +122,37 @@ const lossEvery = 50
 // full.
 func (t *trainer) record(p LossPoint) {
 	w := &t.window
-	w.Loss, w.Right, w.Norm = w.Loss+p.Loss, w.Right+p.Right, w.Norm+p.Norm
+	w.Loss, w.LabelLoss, w.Right, w.Norm = w.Loss+p.Loss, w.LabelLoss+p.LabelLoss, w.Right+p.Right, w.Norm+p.Norm
 	w.Step++
 	if t.step%lossEvery != 0 && t.step != t.recipe.Steps {
 		return
 	}
 	n := float64(w.Step)
-	t.curve.Loss = append(t.curve.Loss, LossPoint{Step: t.step, Loss: w.Loss / n, Right: w.Right / n, Norm: w.Norm / n, Rate: t.recipe.rate(t.step)})
+	t.curve.Loss = append(t.curve.Loss, LossPoint{Step: t.step, Loss: w.Loss / n, LabelLoss: w.LabelLoss / n, Right: w.Right / n, Norm: w.Norm / n, Rate: t.recipe.rate(t.step)})
 	*w = LossPoint{}
 }
 
-// passed is what one batch gave.
-type passed struct {
-	loss  float64
-	right int
-	grads [][]float32
-	err   error
-}
-
-// one is an optimizer step on the mean over the scored tokens of all tasks. The
-// tasks' passes run side by side; their gradients are added in the tasks' order.
+// one is an optimizer step on the tasks' losses, each weighed by its portion of the
+// pictures. The tasks' passes run side by side; their gradients are added in the
+// tasks' order.
 func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
-	results := make([]passed, len(list))
+	results, errs := make([]*models.Training, len(list)), make([]error, len(list))
 	var wg sync.WaitGroup
 	for i, b := range list {
-		wg.Go(func() {
-			r := &results[i]
-			r.loss, r.right, r.grads, r.err = t.runner.LossAndGradients(b, t.weights)
-		})
+		wg.Go(func() { results[i], errs[i] = t.runner.LossAndGradients(b, t.weights, float32(t.recipe.LabelWeight)) })
 	}
 	wg.Wait()
 	var p LossPoint
-	scored := 0
-	for _, b := range list {
-		scored += b.Scored
+	if err := errors.Join(errs...); err != nil {
+		return p, err
 	}
-	sum := results[0].grads
+	sum := results[0].Gradients
 	for i, r := range results {
-		if r.err != nil {
-			return p, r.err
-		}
-		share := float64(list[i].Scored) / float64(scored)
-		p.Loss += share * r.loss
-		p.Right += float64(r.right) / float64(scored)
-		for k, g := range r.grads {
+		share := float64(t.recipe.Batch[i].Pictures) / float64(t.recipe.Pictures())
+		p.Loss += share * r.Loss
+		p.LabelLoss += share * r.LabelLoss
+		p.Right += share * float64(r.Right) / float64(list[i].Scored)
+		for k, g := range r.Gradients {
 			kernels.MulScalar(g, g, float32(share))
 			if i > 0 {
 				kernels.Add(sum[k], sum[k], g)

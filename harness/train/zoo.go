@@ -54,7 +54,7 @@ func (s scale) recipe(family models.Family) Recipe {
 	return Recipe{
 		Name: string(family) + "-" + s.name, Scale: s.name,
 		Config: models.Config{Family: family, Text: s.text(family), Vision: s.vision(family)},
-		Seed:   1, Steps: s.steps, Batch: slices.Clone(batch),
+		Seed:   1, Steps: s.steps, Batch: slices.Clone(batch), LabelWeight: 0.5,
 		Peak: s.peak, Final: 0.01, Warmup: 100,
 		Beta1: 0.9, Beta2: 0.98, Momentum: 0.95, Decay: 0.05, Clip: 1,
 		EvaluateEvery: 250, CheckpointEvery: 50, Questions: 400,
