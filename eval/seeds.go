@@ -21,15 +21,10 @@ import (
 // of "the mean is 0"; it is 1 where nothing differs, and no interval has width 0 unless
 // every value is the same.
 func SeedInterval(values [][]float64, clusters []string, level float64) (Interval, error) {
-	if level == 0 {
-		level = DefaultLevel
-	}
-	if !(level > 0 && level < 1) {
-		return Interval{}, fmt.Errorf("eval: interval level %v, expected a number between 0 and 1 (0: %v)", level, DefaultLevel)
-	}
 	seeds := len(values)
-	if seeds < 2 {
-		return Interval{}, fmt.Errorf("eval: %d calibration seeds, expected at least 2 for an interval over them", seeds)
+	level, err := checkSeedLevel(level, seeds)
+	if err != nil {
+		return Interval{}, err
 	}
 	means, average := make([]float64, seeds), make([]float64, len(clusters))
 	for s, v := range values {
@@ -48,27 +43,50 @@ func SeedInterval(values [][]float64, clusters []string, level float64) (Interva
 	if len(c.sums) < 2 {
 		return Interval{}, fmt.Errorf("eval: all %d samples are of one cluster, %q: an interval needs at least 2", len(clusters), clusters[0])
 	}
-	mean := Mean(means)
-	var seedVar float64
-	for _, m := range means {
-		seedVar += (m - mean) * (m - mean)
-	}
-	seedVar /= float64(seeds) * float64(seeds-1)
 	sampleErr := c.stdErr(average, Mean(average))
-	sampleVar := sampleErr * sampleErr
-	out := Interval{Mean: mean, Low: mean, High: mean, P: 1, Level: level, N: len(clusters), Clusters: len(c.sums), Seeds: seeds}
+	out := Interval{Mean: Mean(means), Level: level, N: len(clusters), Clusters: len(c.sums), Seeds: seeds}
+	out.fromVariances(seedVariance(means), sampleErr*sampleErr)
+	return out, nil
+}
+
+// checkSeedLevel fills the level of an interval over seeds in and checks it and their number.
+func checkSeedLevel(level float64, seeds int) (float64, error) {
+	if level == 0 {
+		level = DefaultLevel
+	}
+	if !(level > 0 && level < 1) {
+		return 0, fmt.Errorf("eval: interval level %v, expected a number between 0 and 1 (0: %v)", level, DefaultLevel)
+	}
+	if seeds < 2 {
+		return 0, fmt.Errorf("eval: %d calibration seeds, expected at least 2 for an interval over them", seeds)
+	}
+	return level, nil
+}
+
+// seedVariance is the variance of the mean of the seeds' means.
+func seedVariance(means []float64) float64 {
+	mean, sum := Mean(means), 0.0
+	for _, m := range means {
+		sum += (m - mean) * (m - mean)
+	}
+	return sum / (float64(len(means)) * float64(len(means)-1))
+}
+
+// fromVariances fills in the t interval of a mean with these two variances.
+func (out *Interval) fromVariances(seedVar, sampleVar float64) {
+	mean := out.Mean
+	out.Low, out.High, out.P = mean, mean, 1
 	total := seedVar + sampleVar
 	if total == 0 {
 		if mean != 0 {
 			out.P = 0
 		}
-		return out, nil
+		return
 	}
-	freedom := total * total / (seedVar*seedVar/float64(seeds-1) + sampleVar*sampleVar/float64(len(c.sums)-1))
+	freedom := total * total / (seedVar*seedVar/float64(out.Seeds-1) + sampleVar*sampleVar/float64(max(1, out.Clusters-1)))
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}
 	out.StdErr = math.Sqrt(total)
-	half := t.Quantile((1+level)/2) * out.StdErr
+	half := t.Quantile((1+out.Level)/2) * out.StdErr
 	out.Low, out.High = mean-half, mean+half
 	out.P = min(1, 2*t.Survival(math.Abs(mean)/out.StdErr))
-	return out, nil
 }
