@@ -30,7 +30,7 @@ type scale struct {
 var scales = []scale{
 	{"nano", 64, 8, 4, 2, 128, 64, 1, 2, 128, 1000, 6e-3},
 	{"micro", 128, 8, 4, 2, 256, 64, 1, 2, 128, 1000, 4.2e-3},
-	{"mini", 192, 12, 6, 2, 448, 64, 2, 2, 128, 1000, 3.2e-3},
+	{"mini", 192, 12, 6, 2, 448, 64, 2, 2, 128, 900, 3.2e-3},
 }
 
 // batch is what every step sees. Emoji and boards teach the names that blurred pictures
@@ -100,7 +100,9 @@ func (s scale) vision(family models.Family) models.VisionConfig {
 		return c
 	}
 	// One view of 64 patches, and the same picture again as its only tile: 64 tokens,
-	// 64 more, and 8 ends of rows.
+	// 64 more, and 8 ends of rows. A patch has four times the pixels of the other
+	// family's, so the tower is wider.
+	c.Hidden, c.Heads, c.Intermediate = 2*s.visionHidden, 2*s.visionHeads, 2*s.visionIntermediate
 	c.PatchSize, c.TemporalPatch, c.Merge = 16, 1, 1
 	c.ImageSize, c.FeatureLayer, c.ProjectorBias, c.MaxTiles = pictureSize, s.visionDepth, true, 9
 	c.Grids = [][2]int{{pictureSize, pictureSize}}
