@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/tlqlab/tlqlab/harness"
 )
 
 // command is one sub-command: a struct of options that knows its flags.
@@ -73,6 +75,15 @@ func exactly(args []string, targets ...*string) error {
 
 // none takes no positional argument.
 func none(args []string) error { return exactly(args) }
+
+// openModel opens a model in a session that ends when ctx does.
+func openModel(ctx context.Context, name string) (*harness.Model, error) {
+	s, err := harness.Open()
+	if err != nil {
+		return nil, err
+	}
+	return s.WithContext(ctx).Model(name)
+}
 
 // list is a flag that may be repeated, or hold several values between commas.
 type list struct {

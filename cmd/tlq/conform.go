@@ -41,19 +41,8 @@ func (f *compareFixtures) Run(ctx context.Context, c *console) error {
 	if f.kind == "algorithms" {
 		return f.algorithms(ctx, c)
 	}
-	list := []conform.Check{}
-	last := ""
-	checks, failed, err := conform.Models(f.dirs, func(check conform.Check) {
-		if f.json {
-			list = append(list, check)
-			return
-		}
-		if check.Fixture != last {
-			last = check.Fixture
-			c.printf("%s\n", last)
-		}
-		printCheck(c, check)
-	})
+	list := comparisons[conform.Check]{console: c, keep: f.json, kept: []conform.Check{}, print: printCheck}
+	checks, failed, err := conform.Models(f.dirs, func(check conform.Check) { list.add(check.Fixture, check) })
 	if err != nil {
 		return err
 	}
@@ -62,7 +51,7 @@ func (f *compareFixtures) Run(ctx context.Context, c *console) error {
 			Checks int             `json:"checks"`
 			Failed int             `json:"failed"`
 			List   []conform.Check `json:"list"`
-		}{checks, failed, list}); err != nil {
+		}{checks, failed, list.kept}); err != nil {
 			return err
 		}
 	} else {
@@ -72,6 +61,28 @@ func (f *compareFixtures) Run(ctx context.Context, c *console) error {
 		return fmt.Errorf("%d of %d comparisons are beyond their tolerance: expected none", failed, checks)
 	}
 	return nil
+}
+
+// comparisons prints comparisons as they come, below the name of their fixture, or keeps
+// them for --json.
+type comparisons[T any] struct {
+	console *console
+	keep    bool
+	print   func(*console, T)
+	kept    []T
+	last    string // fixture
+}
+
+func (l *comparisons[T]) add(fixture string, check T) {
+	if l.keep {
+		l.kept = append(l.kept, check)
+		return
+	}
+	if fixture != l.last {
+		l.last = fixture
+		l.console.printf("%s\n", fixture)
+	}
+	l.print(l.console, check)
 }
 
 // printCheck writes one comparison as a line.

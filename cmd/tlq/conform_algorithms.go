@@ -10,19 +10,8 @@ import (
 
 // algorithms compares the calibration engine with fixture folders.
 func (f *compareFixtures) algorithms(ctx context.Context, c *console) error {
-	list := []algorithms.Check{}
-	last := ""
-	res, err := algorithms.Run(ctx, f.dirs, func(check algorithms.Check) {
-		if f.json {
-			list = append(list, check)
-			return
-		}
-		if check.Fixture != last {
-			last = check.Fixture
-			c.printf("%s\n", last)
-		}
-		printAlgorithmCheck(c, check)
-	})
+	list := comparisons[algorithms.Check]{console: c, keep: f.json, kept: []algorithms.Check{}, print: printAlgorithmCheck}
+	res, err := algorithms.Run(ctx, f.dirs, func(check algorithms.Check) { list.add(check.Fixture, check) })
 	if err != nil {
 		return err
 	}
@@ -30,7 +19,7 @@ func (f *compareFixtures) algorithms(ctx context.Context, c *console) error {
 		if err := c.json(struct {
 			algorithms.Result
 			List []algorithms.Check `json:"list"`
-		}{res, list}); err != nil {
+		}{res, list.kept}); err != nil {
 			return err
 		}
 	} else {

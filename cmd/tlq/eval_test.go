@@ -1,9 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"image"
-	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,13 +15,7 @@ func TestEvalFolder(t *testing.T) {
 	if err := os.MkdirAll("mine/pictures", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	var picture bytes.Buffer
-	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 40, 30))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("mine/pictures/a.png", picture.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writePNG(t, "mine/pictures/a.png")
 	const questions = `{"image": "pictures/a.png", "question": "What colour is this?", "answers": ["black"], "choices": ["black", "white"]}
 {"image": "pictures/a.png", "question": "How many?", "answers": ["1", "one"], "scoring": "relaxed"}
 `
@@ -58,19 +49,8 @@ func TestEvalFolder(t *testing.T) {
 // TestEvalBenchmark asks a benchmark's questions in a local file, in the model's own words.
 func TestEvalBenchmark(t *testing.T) {
 	model := workplace(t)
-	var picture bytes.Buffer
-	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 40, 30))); err != nil {
-		t.Fatal(err)
-	}
-	const rows = `{"type": "human_test", "question": "How many?", "answer": "14", "image": "a.png"}`
-	for name, data := range map[string]string{"hub/a.png": picture.String(), "hub/test.jsonl": rows} {
-		if err := os.MkdirAll("hub", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, "hub/test.jsonl", `{"type": "human_test", "question": "How many?", "answer": "14", "image": "a.png"}`)
+	writePNG(t, "hub/a.png")
 	got := tlqRun("eval", "--model", model, "--tasks", "chartqa:hub", "-o", "out")
 	if got.code != exitOK {
 		t.Fatalf("exit %d, %s%s", got.code, got.out, got.err)

@@ -88,11 +88,7 @@ func (f *fidelity) Run(ctx context.Context, c *console) error {
 	if err := harness.CheckOutput(f.out); err != nil {
 		return err
 	}
-	s, err := harness.Open()
-	if err != nil {
-		return err
-	}
-	m, err := s.WithContext(ctx).Model(f.model)
+	m, err := openModel(ctx, f.model)
 	if err != nil {
 		return err
 	}

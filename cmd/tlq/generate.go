@@ -10,8 +10,6 @@ import (
 	_ "image/jpeg"
 	_ "image/png"
 	"os"
-
-	"github.com/tlqlab/tlqlab/harness"
 )
 
 // generate answers one prompt.
@@ -44,11 +42,7 @@ func (g *generate) Validate(args []string) error {
 }
 
 func (g *generate) Run(ctx context.Context, c *console) error {
-	s, err := harness.Open()
-	if err != nil {
-		return err
-	}
-	m, err := s.WithContext(ctx).Model(g.model)
+	m, err := openModel(ctx, g.model)
 	if err != nil {
 		return err
 	}

@@ -46,11 +46,7 @@ func (i *inspect) Validate(args []string) error {
 }
 
 func (i *inspect) Run(ctx context.Context, c *console) error {
-	s, err := harness.Open()
-	if err != nil {
-		return err
-	}
-	m, err := s.WithContext(ctx).Model(i.model)
+	m, err := openModel(ctx, i.model)
 	if err != nil {
 		return err
 	}

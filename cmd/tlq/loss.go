@@ -28,11 +28,7 @@ func (l *loss) Validate(args []string) error {
 }
 
 func (l *loss) Run(ctx context.Context, c *console) error {
-	s, err := harness.Open()
-	if err != nil {
-		return err
-	}
-	m, err := s.WithContext(ctx).Model(l.model)
+	m, err := openModel(ctx, l.model)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"image"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -222,13 +221,7 @@ func TestQuantizeEvalInspectGenerateLoss(t *testing.T) {
 	if got = tlqRun("inspect", model); got.code != exitOK || !strings.Contains(got.out, "model.embed_tokens.weight") {
 		t.Errorf("inspect: exit %d, %s%s", got.code, got.out, got.err)
 	}
-	var picture bytes.Buffer
-	if err := png.Encode(&picture, image.NewRGBA(image.Rect(0, 0, 64, 64))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("p.png", picture.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writePNG(t, "p.png")
 	if got = tlqRun("generate", "--model", model, "--image", "p.png", "--prompt", "What is this?", "--max-tokens", "3", "--json"); got.code != exitOK {
 		t.Errorf("generate: exit %d, %s", got.code, got.err)
 	}

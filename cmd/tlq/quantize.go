@@ -86,11 +86,7 @@ func (q *quantize) prepare(ctx context.Context, c *console, what harness.Quantiz
 	if err := harness.CheckNewOutput(q.out); err != nil {
 		return nil, nil, err
 	}
-	s, err := harness.Open()
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := s.WithContext(harness.WithEvents(ctx, &harness.EventLog{Echo: c.Err})).Model(q.model)
+	m, err := openModel(harness.WithEvents(ctx, &harness.EventLog{Echo: c.Err}), q.model)
 	if err != nil {
 		return nil, nil, err
 	}
