@@ -65,6 +65,9 @@ func (r *run) accuracyByBits() (*display.Figure, error) {
 	if len(models) == 0 {
 		return nil, errNothingToDraw
 	}
+	if r.bitsCrowded(models) {
+		return r.accuracyByFormat(models), nil
+	}
 	columns := min(len(models), bitsMostColumns)
 	rows := (len(models) + columns - 1) / columns
 	low, high := r.keptLimits()
@@ -85,6 +88,52 @@ func (r *run) accuracyByBits() (*display.Figure, error) {
 		return nil
 	}}
 	return &display.Figure{Name: "accuracy-bits", Caption: r.bitsCaption(), Drawing: d}, nil
+}
+
+// roomForBits is the least distance of two formats, in bits, at which a group of dots
+// for each of them finds room on an axis.
+const roomForBits = 0.25
+
+// bitsCrowded reports whether two formats' bits are too close for an axis in bits.
+func (r *run) bitsCrowded(models []string) bool {
+	for _, m := range models {
+		var all []float64
+		for _, st := range r.settings {
+			if st.model == m && len(r.keptOf(st)) > 0 {
+				all = append(all, st.bits())
+			}
+		}
+		slices.Sort(all)
+		for i := 1; i < len(all); i++ {
+			if all[i]-all[i-1] < roomForBits {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// accuracyByFormat is the figure with the formats at even distances, the fewest bits first.
+func (r *run) accuracyByFormat(models []string) *display.Figure {
+	m := &multiples{series: r.methodLegend(), axis: "accuracy kept, % of the unquantized model (95% interval)", unit: "%", line: 100}
+	for _, model := range models {
+		p := multiplePanel{title: r.modelName(model)}
+		var own []*setting
+		for _, st := range r.settings {
+			if st.model == model && len(r.keptOf(st)) > 0 {
+				own = append(own, st)
+			}
+		}
+		slices.SortStableFunc(own, func(a, b *setting) int { return cmp.Compare(a.bits(), b.bits()) })
+		for _, st := range own {
+			p.groups = append(p.groups, multipleGroup{
+				name: st.format, below: fixed(st.bits(), 2) + " bits", dots: r.dots(st, func(s *score) estimate { return s.kept.scaled(0, 100) }),
+			})
+		}
+		m.panels = append(m.panels, p)
+	}
+	caption := r.bitsCaption() + fmt.Sprintf(" Formats less than %s bits apart stand at even distances.", digits(roomForBits))
+	return &display.Figure{Name: "accuracy-bits", Caption: caption, Drawing: m.drawing()}
 }
 
 // keptOf lists a setting's scores whose accuracy kept is known.
@@ -112,7 +161,7 @@ func (r *run) methodLegend() []legendEntry {
 	var out []legendEntry
 	for _, m := range r.methods {
 		l := r.look(m)
-		out = append(out, legendEntry{r.label(m), draw.LineStyle{}, draw.GlyphStyle{Color: l.color, Radius: 3.4, Shape: l.glyph}})
+		out = append(out, legendEntry{r.short(m), draw.LineStyle{}, draw.GlyphStyle{Color: l.color, Radius: 3.4, Shape: l.glyph}})
 	}
 	return out
 }
@@ -200,6 +249,6 @@ func (r *run) bitsCaption() string {
 	for _, f := range formats {
 		parts = append(parts, fmt.Sprintf("%s (%s bits) %s", f.name, between(f.bits, func(b float64) string { return fixed(b, 2) }), between(f.kept, percent)))
 	}
-	return fmt.Sprintf("Accuracy kept against average bits per weight, scales and zeros counted, over all methods%s: %s.",
-		map[bool]string{true: " and models"}[len(r.models) > 1], strings.Join(parts, ", "))
+	return fmt.Sprintf("Accuracy kept against average bits per weight, scales and zeros counted, over all methods%s: %s. %s",
+		map[bool]string{true: " and models"}[len(r.models) > 1], strings.Join(parts, ", "), r.basis())
 }

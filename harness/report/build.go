@@ -5,13 +5,8 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"image"
-	_ "image/png" // pictures of token maps
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/tlqlab/tlqlab/display"
 	"github.com/tlqlab/tlqlab/harness"
@@ -53,9 +48,16 @@ type file struct {
 	data []byte
 }
 
-// sheets are the report's tables.
+// sheets are the report's tables; grid and leaders are nil where a run has no grid or no
+// contest.
 type sheets struct {
-	summary, comparisons, scores, tasks, cells, events, costs *sheet
+	grid, gridTasks, leaders, summary, comparisons, claims, scores, tasks, cells, events, costs, premises *sheet
+}
+
+// list are the sheets that there are, in order.
+func (s *sheets) list() []*sheet {
+	return slices.DeleteFunc([]*sheet{s.grid, s.gridTasks, s.leaders, s.summary, s.comparisons, s.claims, s.scores, s.tasks, s.cells, s.events, s.costs, s.premises},
+		func(x *sheet) bool { return x == nil })
 }
 
 // chapter holds the figures of one setting.
@@ -70,15 +72,19 @@ func (r *run) files() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	claims := append(r.gridClaims(), r.claims(comparisons)...)
 	overview, inside := r.figures(comparisons)
-	s := &sheets{r.summarySheet(), r.comparisonSheet(comparisons), r.scoreSheet(), r.taskSheet(), r.cellSheet(), r.eventSheet(), r.costSheet()}
-	p := r.page(comparisons, s, overview, inside)
+	s, err := r.sheets(comparisons, claims)
+	if err != nil {
+		return nil, err
+	}
+	p := r.page(comparisons, claims, s, overview, inside)
 
 	var out []file
 	for _, f := range allPictures(overview, inside) {
 		out = append(out, file{filepath.Join(figuresDir, f.Name+".png"), f.png}, file{filepath.Join(figuresDir, f.Name+".svg"), f.svg})
 	}
-	for _, x := range []*sheet{s.summary, s.comparisons, s.scores, s.tasks, s.cells, s.events, s.costs} {
+	for _, x := range s.list() {
 		data, err := x.encode()
 		if err != nil {
 			return nil, err
@@ -86,11 +92,30 @@ func (r *run) files() ([]file, error) {
 		path := filepath.Join(tablesDir, x.name)
 		out = append(out, file{path + ".csv", data}, file{path + ".md", []byte(x.show.Markdown())}, file{path + ".tex", []byte(x.show.LaTeX(x.name))})
 	}
-	claims, err := encodeNumbers(ClaimsFile, r.claims(comparisons))
+	data, err := encodeNumbers(ClaimsFile, claimLines(claims))
 	if err != nil {
 		return nil, err
 	}
-	return append(out, file{ClaimsFile, claims}, file{"report.md", p.markdown()}, file{"report.html", p.html()}), nil
+	return append(out, file{ClaimsFile, data}, file{"report.md", p.markdown()}, file{"report.html", p.html()}), nil
+}
+
+// sheets makes the tables.
+func (r *run) sheets(comparisons []*comparison, claims []harness.ClaimVerdict) (*sheets, error) {
+	s := &sheets{
+		summary: r.summarySheet(), comparisons: r.comparisonSheet(comparisons), claims: claimSheet(claims), scores: r.scoreSheet(), tasks: r.taskSheet(),
+		cells: r.cellSheet(), events: r.eventSheet(), costs: r.costSheet(), premises: r.premiseSheet(),
+	}
+	if r.whole != nil {
+		s.grid = r.whole.gridSheet(r)
+		var err error
+		if s.gridTasks, err = r.whole.gridTaskSheet(r); err != nil {
+			return nil, fmt.Errorf("report: tasks over the grid: %w", err)
+		}
+	}
+	if len(r.contests()) > 0 {
+		s.leaders = r.leaderSheet(comparisons)
+	}
+	return s, nil
 }
 
 func allPictures(overview []*picture, inside []*chapter) []*picture {
@@ -116,35 +141,21 @@ func (s *sheet) encode() ([]byte, error) {
 	return b.Bytes(), s.show.Validate()
 }
 
-// figures draws everything that can be drawn; the rest is left out by name.
+// keeper takes a figure, or why there is none.
+type keeper func(what string, f *display.Figure, err error)
+
+// figures draws what the report shows; what can't be drawn is left out by name.
 func (r *run) figures(comparisons []*comparison) (overview []*picture, inside []*chapter) {
 	var jobs []*job
-	keep := func(list *[]*picture, what string, f *display.Figure, err error) {
-		jobs = append(jobs, &job{list: list, what: what, figure: f, err: err})
+	into := func(list *[]*picture) keeper {
+		return func(what string, f *display.Figure, err error) {
+			jobs = append(jobs, &job{list: list, what: what, figure: f, err: err})
+		}
 	}
-	f, err := r.accuracyKept(comparisons)
-	keep(&overview, "the figure of accuracy kept", f, err)
-	f, err = r.divergence(comparisons)
-	keep(&overview, "the figure of KL", f, err)
-	if r.bitsDiffer() {
-		f, err = r.accuracyByBits()
-		keep(&overview, "the figure of accuracy against bits", f, err)
-	}
+	r.overviewFigures(comparisons, into(&overview))
 	for _, st := range r.settings {
 		ch := &chapter{setting: st}
-		var traces []*harness.Trace
-		for _, s := range st.finished() {
-			found := r.traces(s)
-			traces = append(traces, found...)
-			r.methodFigures(s, found, func(what string, f *display.Figure, err error) { keep(&ch.pictures, what, f, err) })
-		}
-		if len(traces) > 0 {
-			f, err := r.errorGrowth(traces)
-			keep(&ch.pictures, "error growth at "+r.settingName(st), f, err)
-		}
-		if f, err := r.gallery(st); f != nil || err != nil {
-			keep(&ch.pictures, "the gallery of answers that flip at "+r.settingName(st), f, err)
-		}
+		r.settingFigures(st, into(&ch.pictures))
 		inside = append(inside, ch)
 	}
 	renderAll(jobs)
@@ -158,6 +169,76 @@ func (r *run) figures(comparisons []*comparison) (overview []*picture, inside []
 	return overview, slices.DeleteFunc(inside, func(ch *chapter) bool { return len(ch.pictures) == 0 })
 }
 
+// overviewFigures draws what speaks of the whole run.
+func (r *run) overviewFigures(comparisons []*comparison, keep keeper) {
+	if r.whole != nil {
+		keep("the figure of KL over the grid", r.relativeKL(), nil)
+	}
+	f, err := r.accuracyKept(comparisons)
+	keep("the figure of accuracy kept", f, err)
+	f, err = r.divergence(comparisons)
+	keep("the figure of KL", f, err)
+	if r.bitsDiffer() {
+		f, err = r.accuracyByBits()
+		keep("the figure of accuracy against bits", f, err)
+	}
+	if f := r.premiseFigure(); f != nil {
+		keep("the figure of the premise", f, nil)
+	}
+}
+
+// manySettings is the number of settings from which on a report draws only a choice of
+// what lies inside the calibration: a page of a hundred figures is not read.
+const manySettings = 5
+
+// crowded reports whether only a choice is drawn.
+func (r *run) crowded() bool { return len(r.settings) >= manySettings }
+
+// settingFigures draws what happened inside one setting. In a crowded run the curves and
+// tokens are the focus's, in a model's first format.
+func (r *run) settingFigures(st *setting, keep keeper) {
+	var traces []*harness.Trace
+	for _, s := range st.finished() {
+		found := r.traces(s)
+		traces = append(traces, found...)
+		if !r.crowded() || s.method == r.focus() && st == r.firstOf(st.model) {
+			r.methodFigures(s, found, keep)
+		}
+	}
+	if len(traces) > 0 {
+		f, err := r.errorGrowth(traces)
+		keep("error growth at "+r.settingName(st), f, err)
+	}
+	if r.crowded() && st != r.galleryOf(st.model) {
+		return
+	}
+	if f, err := r.gallery(st); f != nil || err != nil {
+		keep("the gallery of answers that flip at "+r.settingName(st), f, err)
+	}
+}
+
+// firstOf is a model's first setting.
+func (r *run) firstOf(model string) *setting {
+	for _, st := range r.settings {
+		if st.model == model {
+			return st
+		}
+	}
+	return nil
+}
+
+// galleryOf is the setting of a model in which the baseline does the most damage: there
+// most answers flip.
+func (r *run) galleryOf(model string) *setting {
+	var worst *setting
+	for _, st := range r.settings {
+		if st.model == model && (worst == nil || r.plain(st) > r.plain(worst)) {
+			worst = st
+		}
+	}
+	return worst
+}
+
 // job is a figure to be rendered and the list that waits for it.
 type job struct {
 	list    *[]*picture
@@ -169,22 +250,12 @@ type job struct {
 
 // renderAll renders figures side by side: a grid has dozens.
 func renderAll(jobs []*job) {
-	todo := make(chan *job)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for j := range todo {
-				j.picture, j.err = render(j.figure)
-			}
-		})
-	}
-	for _, j := range jobs {
+	_ = eachAtOnce(jobs, func(j *job) error { // a job keeps its own error
 		if j.err == nil {
-			todo <- j
+			j.picture, j.err = render(j.figure)
 		}
-	}
-	close(todo)
-	wg.Wait()
+		return nil
+	})
 }
 
 // traces reads what can be read of a score's traces.
@@ -206,7 +277,7 @@ func (r *run) traces(s *score) []*harness.Trace {
 }
 
 // methodFigures draws what one method did in one setting, on its first seed.
-func (r *run) methodFigures(s *score, traces []*harness.Trace, keep func(what string, f *display.Figure, err error)) {
+func (r *run) methodFigures(s *score, traces []*harness.Trace, keep keeper) {
 	where := fmt.Sprintf("of %s at %s", r.label(s.method), r.settingName(s.setting))
 	model := r.modelName(s.setting.model)
 	if len(traces) > 0 && len(searchedSites(traces[0])) > 0 {
@@ -228,46 +299,6 @@ func (r *run) methodFigures(s *score, traces []*harness.Trace, keep func(what st
 	}
 }
 
-// picture reads the image below a token map; nil where it cannot be had.
-func (r *run) picture(t *harness.TokenMap, where string) image.Image {
-	if t.Image == "" {
-		return nil
-	}
-	img, err := readImage(r.dir, t.Image)
-	if err != nil {
-		r.leaveOut("the picture below the token importance "+where, t.Image, err)
-		return nil
-	}
-	return img
-}
-
-// maxPixels bounds the pictures that are decoded: a small file may claim any
-// size.
-const maxPixels = 1 << 26
-
-func readImage(dir, name string) (image.Image, error) {
-	local := filepath.FromSlash(name)
-	if !filepath.IsLocal(local) {
-		return nil, fmt.Errorf("%q: expected a path inside the run's folder", name)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, local))
-	if err != nil {
-		return nil, err
-	}
-	config, _, err := image.DecodeConfig(bytes.NewReader(data))
-	if err == nil && config.Width*config.Height > maxPixels {
-		err = fmt.Errorf("%d × %d pixels: at most %d in all", config.Width, config.Height, maxPixels)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	img, _, err := image.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return img, nil
-}
-
 // render draws a figure as PNG and SVG.
 func render(f *display.Figure) (*picture, error) {
 	p := &picture{Figure: f}
@@ -277,50 +308,4 @@ func render(f *display.Figure) (*picture, error) {
 	}
 	p.svg, err = f.SVG()
 	return p, err
-}
-
-// writeFile writes a file so that a reader sees the old one or the new one.
-func writeFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	f, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first error is the one to report
-		return fmt.Errorf("report: write %s: %w", path, err)
-	}
-	return nil
-}
-
-// removeStale deletes figures and tables that an earlier report left.
-func removeStale(dir string, files []file) error {
-	for _, folder := range []struct {
-		name string
-		exts []string
-	}{{figuresDir, []string{".png", ".svg"}}, {tablesDir, []string{".csv", ".md", ".tex"}}} {
-		entries, err := os.ReadDir(filepath.Join(dir, folder.name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("report: %w", err)
-		}
-		for _, e := range entries {
-			name := filepath.Join(folder.name, e.Name())
-			ours := slices.Contains(folder.exts, filepath.Ext(name))
-			if !ours || slices.ContainsFunc(files, func(f file) bool { return f.name == name }) {
-				continue
-			}
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
-				return fmt.Errorf("report: %w", err)
-			}
-		}
-	}
-	return nil
 }

@@ -100,7 +100,7 @@ func BuildClaims(dir string, r *harness.ClaimsRun) error {
 	if failed := failedCells(r); len(failed.Rows) > 0 {
 		s.page.add(heading{"Failed cells"}, failed)
 	}
-	s.sheets = append(s.sheets, verdictSheet(r))
+	s.sheets = append(s.sheets, claimSheet(r.Claims))
 	cells, err := jsonLines(r.Cells)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func BuildClaims(dir string, r *harness.ClaimsRun) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	s.files = append(s.files, file{cellsFile, cells}, file{harness.SpecFile, append(spec, '\n')}, file{"claims.md", doc.markdown()})
-	return s.write(dir, ClaimsFile, r.Claims)
+	return s.write(dir, ClaimsFile, claimLines(r.Claims))
 }
 
 func judged(r *harness.ClaimsRun, family string) bool {
@@ -306,13 +306,18 @@ func claimMethodSheet(r *harness.ClaimsRun) *sheet {
 	return s
 }
 
-// verdictSheet is claims.json as CSV.
-func verdictSheet(r *harness.ClaimsRun) *sheet {
-	s := &sheet{name: "claims", show: &display.Table{Columns: []string{"claim"}}, csv: [][]string{{
-		"family", "a", "b", "model", "format", "outliers", "metric", "difference", "low", "high", "p_holm", "verdict", "n", "seeds", "clusters", "mean_a", "mean_b",
-		"needed_n", "needed_seeds", "identical_seeds",
-	}}}
-	for _, v := range r.Claims {
+// claimSheet is the claims for programs, with what claims.json leaves out.
+func claimSheet(claims []harness.ClaimVerdict) *sheet {
+	s := &sheet{
+		name: "claims",
+		show: &display.Table{Columns: []string{"claim", "family", "metric", "difference", "low", "high", "p (Holm)", "verdict", "n", "seeds", "n needed"}},
+		csv: [][]string{{
+			"family", "a", "b", "model", "format", "outliers", "metric", "difference", "low", "high", "p_holm", "verdict", "n", "seeds", "clusters", "mean_a", "mean_b",
+			"needed_n", "needed_seeds", "identical_seeds",
+		}},
+	}
+	for _, v := range claims {
+		s.show.Add(v.Claim, v.Family, metricTitle(v.Metric), signed(v.Difference), signed(v.Low), signed(v.High), pValue(v.PHolm), string(v.Verdict), v.N, v.Seeds, v.NeededN)
 		s.csv = append(s.csv, []string{
 			v.Family, v.A, v.B, v.Model, v.Format, v.Outliers, v.Metric, digits(v.Difference), digits(v.Low), digits(v.High), digits(v.PHolm), string(v.Verdict),
 			strconv.Itoa(v.N), strconv.Itoa(v.Seeds), strconv.Itoa(v.Clusters), digits(v.MeanA), digits(v.MeanB), strconv.Itoa(v.NeededN), strconv.Itoa(v.NeededSeeds), strconv.Itoa(v.Identical),

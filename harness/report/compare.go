@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -59,26 +60,35 @@ func seenFrom(o eval.Outcome, first bool) eval.Outcome {
 }
 
 // compare makes all comparisons of the run: in every setting everything
-// against the baseline and the focus against everything.
+// against the baseline, the focus against everything, and the method with the
+// least KL against the next.
 func (r *run) compare() ([]*comparison, error) {
 	var all, judged []*comparison
 	for _, st := range r.settings {
 		done := st.finished()
 		for i, x := range done {
 			for _, y := range done[:i] {
-				a, b, ok := r.pair(x, y)
-				if !ok {
-					continue
-				}
-				c := &comparison{setting: st, a: a, b: b, p: math.NaN()}
-				if err := r.measure(c); err != nil {
-					return nil, fmt.Errorf("report: %s: %s against %s: %w", r.settingName(st), a.method, b.method, err)
-				}
-				all = append(all, c)
-				if c.compared() && c.kl.Outcome != eval.Identical {
-					judged = append(judged, c)
+				if a, b, ok := r.pair(x, y); ok {
+					all = append(all, &comparison{setting: st, a: a, b: b, p: math.NaN()})
 				}
 			}
+		}
+	}
+	err := eachAtOnce(all, func(c *comparison) error {
+		if err := r.measure(c); err != nil {
+			return fmt.Errorf("report: %s: %s against %s: %w", r.settingName(c.setting), c.a.method, c.b.method, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if c.compared() && c.kl.Outcome != eval.Identical {
+			judged = append(judged, c)
+		}
+		if c.problem != "" && c.seeds > 0 && r.dir != "" {
+			r.leaveOut(fmt.Sprintf("%s against %s at %s", r.label(c.a.method), r.label(c.b.method), r.settingName(c.setting)), "", errors.New(c.problem))
 		}
 	}
 	return all, judge(judged)
@@ -87,11 +97,16 @@ func (r *run) compare() ([]*comparison, error) {
 // pair orders two methods of a setting into a claim, "a is better than b"; ok
 // is false where the two are not compared.
 func (r *run) pair(x, y *score) (a, b *score, ok bool) {
+	ranked := x.setting.ranked()
 	focus, baseline := r.focus(), r.baseline()
 	switch {
 	case x.method == focus || y.method == baseline:
 		return x, y, true
 	case y.method == focus || x.method == baseline:
+		return y, x, true
+	case ranked[0] == x && ranked[1] == y:
+		return x, y, true
+	case ranked[0] == y && ranked[1] == x:
 		return y, x, true
 	}
 	return nil, nil, false
@@ -121,10 +136,6 @@ func (r *run) measure(c *comparison) error {
 		return nil
 	case !sameQuestions(append(first, second...)...):
 		c.problem = "per-question answers missing"
-		if r.dir != "" {
-			r.leaveOut(fmt.Sprintf("%s against %s at %s", r.label(c.a.method), r.label(c.b.method), r.settingName(c.setting)), "",
-				fmt.Errorf("the per-question answers are missing or are not to the same questions"))
-		}
 		return nil
 	}
 	return r.differences(c, first, second)
@@ -174,7 +185,7 @@ func judge(comparisons []*comparison) error {
 		claims, differences := make([]eval.Claim, len(comparisons)), make([]eval.Interval, len(comparisons))
 		for i, c := range comparisons {
 			claims[i] = eval.Claim{Name: fmt.Sprintf("%s better than %s at %s", c.a.method, c.b.method, c.setting.format), LowerIsBetter: lower}
-			differences[i] = verdict(c).Difference
+			differences[i] = tailed(verdict(c).Difference)
 		}
 		verdicts, err := eval.DecideFamily(claims, differences)
 		if err != nil {

@@ -26,7 +26,7 @@ func (r *run) costSheet() *sheet {
 			mean += rec.Seconds / float64(len(x.records))
 			least, most, peak = min(least, rec.Seconds), max(most, rec.Seconds), max(peak, rec.PeakBytes)
 		}
-		s.show.Add(r.modelName(first.Model), format, r.label(first.Method), number(mean), number(least), number(most), fixed(float64(peak)/(1<<20), 0), len(x.records))
+		s.show.Add(r.modelName(first.Model), format, r.short(first.Method), number(mean), number(least), number(most), fixed(float64(peak)/(1<<20), 0), len(x.records))
 		s.csv = append(s.csv, []string{first.Model, first.Setting(), first.Method, digits(mean), digits(least), digits(most), strconv.FormatInt(peak, 10), strconv.Itoa(len(x.records))})
 	}
 	r.eachScore(add)

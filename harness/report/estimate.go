@@ -109,6 +109,7 @@ const (
 	klStream
 	deltaStream
 	pairStream
+	taskStream
 )
 
 // resample returns the mean of per-question values, [seeds][questions], with
@@ -127,22 +128,24 @@ func (r *run) resample(values [][]float64, clusters []string, stream uint64) (ev
 
 // average fills in the scores' estimates.
 func (r *run) average() error {
+	var all []*score
 	for _, st := range r.settings {
-		for _, s := range st.scores {
-			if !s.finished() {
-				s.accuracy, s.nll, s.kl, s.delta, s.kept = unknown, unknown, unknown, unknown, unknown
-				continue
-			}
-			if err := r.averageScore(s); err != nil {
-				return fmt.Errorf("report: %s %s %s: %w", st.model, st.format, s.method, err)
-			}
-			s.kept = unknown
-			if fp := r.fp[st.model]; fp != nil && fp.Metrics.Accuracy > 0 {
-				s.kept = s.delta.scaled(1, 1/fp.Metrics.Accuracy)
-			}
-		}
+		all = append(all, st.scores...)
 	}
-	return nil
+	return eachAtOnce(all, func(s *score) error {
+		s.kept = unknown
+		if !s.finished() {
+			s.accuracy, s.nll, s.kl, s.delta = unknown, unknown, unknown, unknown
+			return nil
+		}
+		if err := r.averageScore(s); err != nil {
+			return fmt.Errorf("report: %s %s %s: %w", s.setting.model, s.setting.format, s.method, err)
+		}
+		if fp := r.fp[s.setting.model]; fp != nil && fp.Metrics.Accuracy > 0 {
+			s.kept = s.delta.scaled(1, 1/fp.Metrics.Accuracy)
+		}
+		return nil
+	})
 }
 
 func (r *run) averageScore(s *score) error {

@@ -3,6 +3,8 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,12 +12,39 @@ import (
 	"github.com/tlqlab/tlqlab/harness"
 )
 
-// TestRunClaims compares claims.json with the table of comparisons and with the records.
+// claimFields are what a line of claims.json has, no more and no less.
+var claimFields = []string{"a", "b", "claim", "difference", "family", "format", "high", "low", "metric", "model", "n", "p_holm", "verdict"}
+
+// TestRunClaims compares tables/claims.csv with the table of comparisons and with the
+// records, and claims.json with it.
 func TestRunClaims(t *testing.T) {
 	files, records := smallBuilt(t)
-	var claims []harness.ClaimVerdict
-	if err := json.Unmarshal(files[ClaimsFile], &claims); err != nil {
+	var lines []map[string]any
+	if err := json.Unmarshal(files[ClaimsFile], &lines); err != nil {
 		t.Fatal(err)
+	}
+	full := readCSV(t, files["tables/claims.csv"])
+	if len(full) != len(lines) {
+		t.Fatalf("%d claims in JSON, %d in CSV", len(lines), len(full))
+	}
+	var claims []harness.ClaimVerdict
+	for i, line := range lines {
+		if got := slices.Sorted(maps.Keys(line)); !slices.Equal(got, claimFields) {
+			t.Fatalf("claim %d has the fields %v", i, got)
+		}
+		row := full[i]
+		if line["verdict"] != row["verdict"] || line["a"] != row["a"] || line["family"] != row["family"] {
+			t.Errorf("claim %d: %v in JSON, %v in CSV", i, line, row)
+		}
+		near(t, "difference", line["difference"].(float64), parse(t, row["difference"]))
+		if row["family"] != runFamily {
+			continue
+		}
+		claims = append(claims, harness.ClaimVerdict{
+			Claim: line["claim"].(string), Family: row["family"], A: row["a"], B: row["b"], Model: row["model"], Format: row["format"], Metric: row["metric"],
+			Difference: parse(t, row["difference"]), PHolm: parse(t, row["p_holm"]), Verdict: eval.Outcome(row["verdict"]), N: int(parse(t, row["n"])), Seeds: int(parse(t, row["seeds"])),
+			MeanA: parse(t, row["mean_a"]), MeanB: parse(t, row["mean_b"]), NeededN: int(parse(t, row["needed_n"])),
+		})
 	}
 	rows := readCSV(t, files["tables/comparisons.csv"])
 	if len(claims) != 3*len(rows) {
@@ -66,7 +95,7 @@ func TestClaimsOfTwins(t *testing.T) {
 		return out
 	}
 	for _, v := range claims() {
-		if v.Verdict != eval.Identical || v.Identical != 1 || v.Difference != 0 || v.PHolm != 1 {
+		if v.Verdict != eval.Identical || v.Difference != 0 || v.PHolm != 1 {
 			t.Errorf("twins: %+v", v)
 		}
 	}
@@ -168,13 +197,13 @@ func TestPremiseLink(t *testing.T) {
 	put(t, dir, "premise/premise.json", asJSON(t, p))
 	put(t, dir, "premise/report.html", nil)
 	p.Model = "zoo:other"
-	put(t, dir, "premise.json", asJSON(t, p))
+	put(t, dir, "other/premise.json", asJSON(t, p))
 	put(t, dir, "broken/premise.json", []byte("{"))
 	if err := Build(dir); err != nil {
 		t.Fatal(err)
 	}
 	page := string(tree(t, dir)["report.md"])
-	if !strings.Contains(page, "[qwen2vl-nano](premise/report.html): Vision and answer tokens") || strings.Contains(page, "](premise.json)") {
+	if !strings.Contains(page, "[qwen2vl-nano](premise/report.html): Vision and answer tokens") || strings.Contains(page, "](other/premise.json)") {
 		t.Error("the premise of the run's model is not linked, or another model's is")
 	}
 	if !strings.Contains(page, "broken/premise.json") {

@@ -136,12 +136,11 @@ func (r *run) illustrate(rec *harness.Record, lists ...[]flip) error {
 
 // The gallery's measures.
 const (
-	tileWidth   = figureWidth / flipsShown
-	tilePicture = vg.Length(84)
-	tileLine    = vg.Length(11)
-	tileText    = tileWidth - 8
-	tileAsked   = 3 // lines of a question, at most
-	rowHeading  = vg.Length(18)
+	tileWidth  = figureWidth / flipsShown
+	tileLine   = vg.Length(11)
+	tileText   = tileWidth - 8
+	tileAsked  = 3 // lines of a question, at most
+	rowHeading = vg.Length(18)
 )
 
 // rowHeight is that of a row of tiles: its longest question decides.
@@ -150,7 +149,27 @@ func rowHeight(list []flip) vg.Length {
 	for i := range list {
 		lines = max(lines, len(wrapped(style(smallSize, ink, draw.XLeft), list[i].question.Question, tileText, tileAsked)))
 	}
-	return rowHeading + tilePicture + vg.Length(lines+3)*tileLine + 12
+	return rowHeading + tallest(list) + vg.Length(lines+3)*tileLine + 12
+}
+
+// naturalSize is a picture's size at one pixel per CSS pixel (3/4 point), or what fits a
+// tile.
+func naturalSize(img image.Image) vg.Point {
+	size := img.Bounds().Size()
+	width, height := vg.Length(size.X)*0.75, vg.Length(size.Y)*0.75
+	if width > tileText {
+		width, height = tileText, height*tileText/width
+	}
+	return vg.Point{X: width, Y: height}
+}
+
+// tallest is the height of a row's tallest picture.
+func tallest(list []flip) vg.Length {
+	var h vg.Length
+	for i := range list {
+		h = max(h, naturalSize(list[i].picture).Y)
+	}
+	return h
 }
 
 // gallery draws the flips of a setting in two rows; nil where there are none.
@@ -163,8 +182,8 @@ func (r *run) gallery(st *setting) (*display.Figure, error) {
 		title string
 		list  []flip
 	}{
-		{fmt.Sprintf("right by %s only (%d of %d)", r.label(f.a), f.numA, f.questions), f.onlyA},
-		{fmt.Sprintf("right by %s only (%d of %d)", r.label(f.b), f.numB, f.questions), f.onlyB},
+		{fmt.Sprintf("only %s is right (%d of %d)", r.short(f.a), f.numA, f.questions), f.onlyA},
+		{fmt.Sprintf("only %s is right (%d of %d)", r.short(f.b), f.numB, f.questions), f.onlyB},
 	}
 	var height vg.Length
 	for _, row := range rows {
@@ -180,7 +199,7 @@ func (r *run) gallery(st *setting) (*display.Figure, error) {
 			}
 			write(c, bold(style(textSize, ink, draw.XLeft)), c.Min.X+4, y-rowHeading/2, row.title)
 			for i := range row.list {
-				r.tile(c, c.Min.X+vg.Length(i)*tileWidth+4, y-rowHeading, f, &row.list[i])
+				r.tile(c, c.Min.X+vg.Length(i)*tileWidth+4, y-rowHeading, tallest(row.list), f, &row.list[i])
 			}
 			y -= rowHeight(row.list)
 		}
@@ -194,10 +213,11 @@ func (r *run) gallery(st *setting) (*display.Figure, error) {
 }
 
 // tile draws a picture, its question, the right answer and both predictions.
-func (r *run) tile(c draw.Canvas, x, top vg.Length, f *flips, q *flip) {
-	c.DrawImage(vg.Rectangle{Min: vg.Point{X: x, Y: top - tilePicture}, Max: vg.Point{X: x + tilePicture, Y: top}}, q.picture)
+func (r *run) tile(c draw.Canvas, x, top, pictureHeight vg.Length, f *flips, q *flip) {
+	size := naturalSize(q.picture)
+	c.DrawImage(vg.Rectangle{Min: vg.Point{X: x, Y: top - size.Y}, Max: vg.Point{X: x + size.X, Y: top}}, q.picture)
 	plain := style(smallSize, ink, draw.XLeft)
-	y := top - tilePicture - tileLine/2 - 2
+	y := top - pictureHeight - tileLine/2 - 2
 	for _, line := range wrapped(plain, q.question.Question, tileText, tileAsked) {
 		write(c, plain, x, y, line)
 		y -= tileLine

@@ -26,7 +26,8 @@ type forestRow struct {
 	label   string
 	at      estimate
 	look    look
-	value   string // right of the plot
+	value   string    // right of the plot
+	around  []float64 // what at is the mean of, as faint dots
 }
 
 // forestMark is a labelled vertical line.
@@ -54,6 +55,9 @@ func (f *forest) Plot(c draw.Canvas, p *plot.Plot) {
 		}
 		y := ty(f.y(i))
 		clamp := func(v float64) vg.Length { return tx(min(max(v, p.X.Min), p.X.Max)) }
+		for _, v := range row.around {
+			c.DrawGlyphNoClip(draw.GlyphStyle{Color: blend(row.look.color, white, 0.55), Radius: 2, Shape: draw.CircleGlyph{}}, vg.Point{X: clamp(v), Y: y})
+		}
 		if row.at.interval {
 			line := draw.LineStyle{Color: row.look.color, Width: 2}
 			c.StrokeLine2(line, clamp(row.at.low), y, clamp(row.at.high), y)
@@ -96,6 +100,9 @@ func (f *forest) limits() (low, high float64) {
 		if r.at.interval {
 			take(r.at.low)
 			take(r.at.high)
+		}
+		for _, v := range r.around {
+			take(v)
 		}
 	}
 	for _, m := range f.marks {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"image/color"
@@ -129,7 +130,7 @@ func (r *run) growthLegend(grown []*growth) []legendEntry {
 	var out []legendEntry
 	for _, g := range grown {
 		l := r.look(g.method)
-		out = append(out, legendEntry{r.label(g.method), draw.LineStyle{Color: l.color, Width: 1.5}, draw.GlyphStyle{Color: l.color, Radius: 3, Shape: l.glyph}})
+		out = append(out, legendEntry{r.short(g.method), draw.LineStyle{Color: l.color, Width: 1.5}, draw.GlyphStyle{Color: l.color, Radius: 3, Shape: l.glyph}})
 	}
 	return append(out, legendEntry{"exposed", draw.LineStyle{Color: ink, Width: 1.5}, draw.GlyphStyle{}},
 		legendEntry{"layer alone", dashed(ink), draw.GlyphStyle{}})
@@ -231,12 +232,7 @@ func (r *run) growthCaption(first *harness.Trace, grown []*growth, panels []pane
 	from, to := first.Layers[0].Index, first.Layers[len(first.Layers)-1].Index
 	var parts []string
 	for _, pn := range panels {
-		var methods []string
-		for _, g := range grown {
-			e := series(g.exposed, pn, make([]float64, len(first.Layers)), look{}).mean
-			methods = append(methods, fmt.Sprintf("from %s to %s with %s", percent(e[0]/100), percent(e[len(e)-1]/100), r.label(g.method)))
-		}
-		parts = append(parts, fmt.Sprintf("at %s %s", pn.title, list(methods)))
+		parts = append(parts, fmt.Sprintf("at %s %s", pn.title, r.growthWords(grown, pn, len(first.Layers))))
 	}
 	text := fmt.Sprintf("At %s on %s the error of the exposed stream, in %% of the unquantized one, goes between layers %d and %d %s", first.Format, r.modelName(first.Model), from, to, strings.Join(parts, "; "))
 	var alone []float64
@@ -247,9 +243,40 @@ func (r *run) growthCaption(first *harness.Trace, grown []*growth, panels []pane
 	}
 	text += fmt.Sprintf("; one layer alone adds %s.", between(alone, func(v float64) string { return percent(v / 100) }))
 	if n := seedsOf(grown); n > 1 {
-		text += fmt.Sprintf(" Lines are means over up to %d calibration seeds, bands their range.", n)
+		return text + fmt.Sprintf(" Lines are means over up to %d calibration seeds, bands their range.", n)
 	}
-	return text
+	return text + " One calibration seed."
+}
+
+// growthWords says where each method's error begins and ends; of many methods, the ends
+// of the least and the most.
+func (r *run) growthWords(grown []*growth, pn panel, layers int) string {
+	ends := func(g *growth) (from, to float64) {
+		e := series(g.exposed, pn, make([]float64, layers), look{}).mean
+		return e[0] / 100, e[len(e)-1] / 100
+	}
+	if len(grown) <= mostNamed {
+		var methods []string
+		for _, g := range grown {
+			from, to := ends(g)
+			methods = append(methods, fmt.Sprintf("from %s to %s with %s", percent(from), percent(to), r.label(g.method)))
+		}
+		return list(methods)
+	}
+	order := slices.Clone(grown)
+	slices.SortStableFunc(order, func(a, b *growth) int {
+		_, x := ends(a)
+		_, y := ends(b)
+		return cmp.Compare(x, y)
+	})
+	var begin []float64
+	for _, g := range order {
+		from, _ := ends(g)
+		begin = append(begin, from)
+	}
+	_, least := ends(order[0])
+	_, most := ends(order[len(order)-1])
+	return fmt.Sprintf("from %s to %s with %s, the least, and %s with %s, the most", between(begin, percent), percent(least), r.label(order[0].method), percent(most), r.label(order[len(order)-1].method))
 }
 
 func seedsOf(grown []*growth) int {

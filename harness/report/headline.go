@@ -93,14 +93,38 @@ func (r *run) oneContest(st *setting, comparisons []*comparison) []string {
 		return []string{fmt.Sprintf("No method is ahead %s: %s and %s both are %s nats per answer token (KL) away from the unquantized model.",
 			where, r.label(first.method), r.label(second.method), number(first.kl.mean))}
 	}
-	text := []string{fmt.Sprintf("%s keeps most of the unquantized model %s: its answers are %s nats per token away from it (KL), %s below %s (%s).",
-		r.label(first.method), where, number(first.kl.mean), percent(1-first.kl.mean/second.kl.mean), r.label(second.method), number(second.kl.mean))}
+	text := []string{r.aheadSentence(first, second, where, between2(comparisons, first, second))}
 	for _, c := range comparisons {
 		if c.other(first) != nil {
 			text = append(text, r.noise(c, first))
 		}
 	}
-	return append(text, r.keptSentence(first, ranked[1:], comparisons))
+	return append(text, r.leastNLLSentence(first, ranked, comparisons), r.keptSentence(first, ranked[1:], comparisons))
+}
+
+// aheadSentence names the method with the least KL. That it keeps most is said only where
+// the difference to the next one is more than noise.
+func (r *run) aheadSentence(first, second *score, where string, c *comparison) string {
+	numbers := fmt.Sprintf("its answers are %s nats per token away from it (KL), %s below %s (%s)",
+		number(first.kl.mean), percent(1-first.kl.mean/second.kl.mean), r.label(second.method), number(second.kl.mean))
+	if c != nil && c.compared() && c.outcome(first) == eval.Shown {
+		return fmt.Sprintf("%s keeps most of the unquantized model %s: %s.", r.label(first.method), where, numbers)
+	}
+	return fmt.Sprintf("No method is shown to keep most of the unquantized model %s: %s comes first, %s, but that is not beyond noise.", where, r.label(first.method), numbers)
+}
+
+// leastNLLSentence says who has the least NLL in one setting.
+func (r *run) leastNLLSentence(first *score, ranked []*score, comparisons []*comparison) string {
+	least := leastNLL(ranked)
+	text := fmt.Sprintf("The least NLL is %s's, %s nats per answer token", r.label(least.method), withInterval(least.nll, number))
+	if least == first {
+		return text + "."
+	}
+	text += fmt.Sprintf(" (%s: %s", r.label(first.method), number(first.nll.mean))
+	if c := between2(comparisons, first, least); c != nil && c.compared() {
+		text += ", " + verdictWord(seenFrom(c.nll.Outcome, least == c.a))
+	}
+	return text + ")."
 }
 
 // noise says whether a difference in KL is more than noise.
@@ -138,7 +162,7 @@ func needed(v eval.Verdict) string {
 	switch {
 	case v.NeededN == 0:
 		return ""
-	case v.NeededN > 1_000_000:
+	case v.NeededN > mostNeeded:
 		return "; more than a million questions would be needed"
 	}
 	return fmt.Sprintf("; about %s questions would decide", grouped(v.NeededN))
@@ -188,6 +212,14 @@ func verdictWord(o eval.Outcome) string {
 
 // manyContests names the method that is ahead most often.
 func (r *run) manyContests(contests []*setting, comparisons []*comparison) []string {
+	if r.whole == nil {
+		return r.bySetting(contests, comparisons)
+	}
+	return append(r.whole.sentences(r), r.bySetting(contests, comparisons)...)
+}
+
+// bySetting names the method that is ahead in most settings.
+func (r *run) bySetting(contests []*setting, comparisons []*comparison) []string {
 	wins, gains := map[string]int{}, map[string][]float64{}
 	for _, st := range contests {
 		ranked := st.ranked()
@@ -205,18 +237,46 @@ func (r *run) manyContests(contests []*setting, comparisons []*comparison) []str
 		return []string{fmt.Sprintf("No method is ahead: in all %s the KL to the unquantized model is equal.", count(len(contests), "setting"))}
 	}
 	if len(order) > 1 && wins[order[1]] == wins[ahead] {
-		text := []string{fmt.Sprintf("No method keeps most of the unquantized model everywhere: by KL, %s lead in %d of %d settings (model × format) each%s.",
+		text := []string{fmt.Sprintf("No method is ahead in most settings: by KL, %s lead in %d of %d (model × format) each%s.",
 			r.labelsWithWins(order, wins), wins[ahead], len(contests), r.leaders(contests))}
+		if len(r.methods) > mostNamed {
+			return text
+		}
 		return append(text, r.tally(r.focus(), comparisons)...)
 	}
 	where := fmt.Sprintf("in %d of %d settings (model × format)", wins[ahead], len(contests))
 	if wins[ahead] == len(contests) {
 		where = fmt.Sprintf("in all %d settings (model × format)", len(contests))
 	}
-	text := []string{fmt.Sprintf("%s keeps most of the unquantized model %s: there its KL is %s below the next method's%s.",
-		r.label(ahead), where, between(gains[ahead], percent), r.leaders(contests))}
-	text = append(text, r.tally(ahead, comparisons)...)
+	text := []string{fmt.Sprintf("Setting by setting, %s has the least KL %s, %s below the next method's%s; %s.",
+		r.label(ahead), where, between(gains[ahead], percent), r.leaders(contests), beyondNoise(ahead, contests, comparisons))}
+	if len(r.methods) <= mostNamed {
+		text = append(text, r.tally(ahead, comparisons)...)
+	}
 	return append(text, r.keptRanges(ahead, contests))
+}
+
+// beyondNoise counts the settings in which a method leads and the difference to the next
+// is more than noise.
+func beyondNoise(method string, contests []*setting, comparisons []*comparison) string {
+	leads, shown := 0, 0
+	for _, st := range contests {
+		ranked := st.ranked()
+		if ranked[0].method != method || ranked[0].kl.mean == ranked[1].kl.mean {
+			continue
+		}
+		leads++
+		if c := between2(comparisons, ranked[0], ranked[1]); c != nil && c.compared() && c.outcome(ranked[0]) == eval.Shown {
+			shown++
+		}
+	}
+	switch shown {
+	case leads:
+		return "each of these differences is more than noise"
+	case 0:
+		return "none of these differences is beyond noise"
+	}
+	return fmt.Sprintf("in %d of them that is more than noise", shown)
 }
 
 // mostNamed is how many settings or methods the headline names.

@@ -40,6 +40,14 @@ func Divergence(records []harness.Record) (*display.Figure, error) {
 
 func (r *run) accuracyKept(comparisons []*comparison) (*display.Figure, error) {
 	kept := func(s *score) estimate { return s.kept.scaled(0, 100) }
+	if len(r.models) > 1 {
+		m := r.multiplesOf(kept, r.unquantizedBelow)
+		if len(m.panels) == 0 {
+			return nil, errNothingToDraw
+		}
+		m.axis, m.unit, m.line = "accuracy kept, % of the unquantized model (95% interval)", "%", 100
+		return &display.Figure{Name: "accuracy-kept", Caption: r.keptCaption(comparisons), Drawing: m.drawing()}, nil
+	}
 	f := &forest{
 		axis: "accuracy kept, % of the unquantized model (95% interval)", ticks: steps{most: 7},
 		rows: r.forestRows(kept, func(s *score) string { return withInterval(s.kept, percent) }),
@@ -56,7 +64,18 @@ func (r *run) accuracyKept(comparisons []*comparison) (*display.Figure, error) {
 	return &display.Figure{Name: "accuracy-kept", Caption: r.keptCaption(comparisons), Drawing: f.drawing()}, nil
 }
 
+// unquantizedBelow is the accuracy that a model's methods start from.
+func (r *run) unquantizedBelow(model string) string {
+	if fp := r.fp[model]; fp != nil {
+		return "of " + percent(fp.Metrics.Accuracy)
+	}
+	return ""
+}
+
 func (r *run) divergence(comparisons []*comparison) (*display.Figure, error) {
+	if len(r.models) > 1 {
+		return r.divergences(comparisons)
+	}
 	f := &forest{
 		axis: "KL to the unquantized model, nats per answer token (95% interval)", ticks: steps{most: 6},
 		rows: r.forestRows(func(s *score) estimate { return s.kl }, func(s *score) string { return withInterval(s.kl, number) }),
@@ -70,6 +89,49 @@ func (r *run) divergence(comparisons []*comparison) (*display.Figure, error) {
 		f.marks = append(f.marks, forestMark{0, "unquantized", ink})
 	}
 	return &display.Figure{Name: "kl", Caption: r.klCaption(comparisons), Drawing: f.drawing()}, nil
+}
+
+// divergences is the figure of several models.
+func (r *run) divergences(comparisons []*comparison) (*display.Figure, error) {
+	m := r.multiplesOf(func(s *score) estimate { return s.kl }, nil)
+	if len(m.panels) == 0 {
+		return nil, errNothingToDraw
+	}
+	var all []forestRow
+	for _, p := range m.panels {
+		for _, g := range p.groups {
+			for _, e := range g.dots {
+				all = append(all, forestRow{at: e})
+			}
+		}
+	}
+	m.axis = "KL to the unquantized model, nats per answer token (95% interval)"
+	if low, high := positiveRange(all); low > 0 && high > 4*low {
+		m.log, m.axis = true, m.axis+", logarithmic"
+	}
+	return &display.Figure{Name: "kl", Caption: r.klCaption(comparisons), Drawing: m.drawing()}, nil
+}
+
+// relativeKL draws every method's KL over the whole grid in per cent of the baseline's:
+// the mean with its interval, and each setting's as a faint dot.
+func (r *run) relativeKL() *display.Figure {
+	g := r.whole
+	f := &forest{
+		axis:  fmt.Sprintf("KL, %% of %s's in the same setting (95%% interval)", r.short(r.baseline())),
+		ticks: steps{most: 7, unit: "%"}, marks: []forestMark{{100, r.short(r.baseline()), faint}},
+	}
+	for _, m := range g.methods {
+		row := forestRow{label: r.short(m.method), at: m.kl.scaled(0, 100), look: r.look(m.method), value: withInterval(m.kl, percent)}
+		for _, st := range g.settings {
+			for _, s := range st.finished() {
+				if s.method == m.method && m.method != r.baseline() {
+					row.around = append(row.around, 100*s.kl.mean/r.plain(st))
+				}
+			}
+		}
+		f.rows = append(f.rows, row)
+	}
+	return &display.Figure{Name: "kl-relative", Caption: fmt.Sprintf("%s Large: means over the settings with 95%% intervals; faint: the settings.", g.first(r)), Drawing: f.drawing()}
 }
 
 // positiveRange is the range of the rows' values above 0; a value of exactly 0
@@ -102,7 +164,7 @@ func (r *run) forestRows(of func(*score) estimate, value func(*score) string) []
 			var own []forestRow
 			for _, s := range st.finished() {
 				if at := of(s); at.known() {
-					own = append(own, forestRow{label: r.label(s.method), at: at, look: r.look(s.method), value: value(s)})
+					own = append(own, forestRow{label: r.short(s.method), at: at, look: r.look(s.method), value: value(s)})
 				}
 			}
 			if len(own) == 0 {
@@ -176,12 +238,48 @@ func (r *run) caption(what string, of func(*score) estimate, format func(float64
 		if tally := tallyWords(comparisons, outcome); tally != "" {
 			text = append(text, tally)
 		}
-		return paragraph(text)
+		return paragraph(append(text, r.basis()))
 	}
 	for _, st := range shown {
 		text = append(text, r.captionClause(st, what, of, format, outcome, comparisons))
 	}
-	return paragraph(text)
+	return paragraph(append(text, r.basis()))
+}
+
+// basis says what the numbers of a figure rest on.
+func (r *run) basis() string {
+	var questions, seeds []float64
+	for _, st := range r.settings {
+		for _, s := range st.finished() {
+			questions, seeds = append(questions, float64(s.records[0].N)), append(seeds, float64(len(s.records)))
+		}
+	}
+	whole := func(v float64) string { return grouped(int(v)) }
+	text := fmt.Sprintf("n = %s questions, calibration seeds: %s; bars are 95%% intervals.", between(questions, whole), between(seeds, whole))
+	if names := r.abbreviated(); names != "" {
+		text += " " + names
+	}
+	return text
+}
+
+// abbreviated spells out what short labels of this run leave out.
+func (r *run) abbreviated() string {
+	var controls, recon bool
+	for _, m := range r.methods {
+		controls = controls || strings.HasPrefix(r.short(m), "control: ")
+		recon = recon || strings.Contains(r.short(m), "(recon.)")
+	}
+	var parts []string
+	if recon {
+		parts = append(parts, "recon.: our reconstruction of a method whose code or text is not public")
+	}
+	if controls {
+		parts = append(parts, "control: TLQ (reconstruction) with something of its importance taken away")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.ToUpper(parts[0][:1]) + strings.Join(parts, "; ")[1:] + "."
 }
 
 // captionClause speaks of one setting.
@@ -229,7 +327,7 @@ func pairWords(o eval.Outcome, named bool, a, b string) string {
 // captionRanges speaks of all settings at once.
 func (r *run) captionRanges(shown []*setting, what string, of func(*score) estimate, format func(float64) string) string {
 	var parts []string
-	for _, m := range r.methods {
+	for _, m := range r.inOrder() {
 		var values []float64
 		for _, st := range shown {
 			for _, s := range st.finished() {
@@ -246,7 +344,25 @@ func (r *run) captionRanges(shown []*setting, what string, of func(*score) estim
 			parts = append(parts, part)
 		}
 	}
+	if len(parts) > mostInCaption {
+		parts = append(parts[:mostInCaption:mostInCaption], fmt.Sprintf("and %s in the table", count(len(parts)-mostInCaption, "more method")))
+	}
 	return fmt.Sprintf("Over %s, %s.", count(len(shown), "setting"), strings.Join(parts, ", "))
+}
+
+// mostInCaption is how many methods a caption gives the numbers of.
+const mostInCaption = 8
+
+// inOrder lists the methods, over a whole grid the least KL first.
+func (r *run) inOrder() []string {
+	if r.whole == nil {
+		return r.methods
+	}
+	var out []string
+	for _, m := range r.whole.methods {
+		out = append(out, m.method)
+	}
+	return out
 }
 
 // tallyWords counts what the comparisons decide.

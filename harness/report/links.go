@@ -87,15 +87,20 @@ func (r *run) linkedCells(cells *display.Table) *display.Table {
 
 // fileLinks says what lies beside the page.
 func (r *run) fileLinks(s *sheets) links {
-	tables := func(x *sheet, what string) link {
-		base := tablesDir + "/" + x.name
-		return link{base + ".csv", base + ".csv", fmt.Sprintf(": %s; as %s.md and .tex too", what, x.name)}
-	}
-	return links{[]link{
+	out := links{[]link{
 		{tablesDir + "/" + costsFile + ".md", tablesDir + "/" + costsFile + ".md", ": time and memory per method. They differ between runs that are otherwise the same, and so are not on this page."},
-		{ClaimsFile, ClaimsFile, ": every comparison as a claim by KL, NLL and accuracy, shown, refuted or undecidable, with the n that it would take."},
+		{ClaimsFile, ClaimsFile, ": every comparison as a claim by KL, NLL and accuracy, shown, refuted or undecidable; tables/claims.csv has the n that it would take."},
 		{harness.RecordsFile, harness.RecordsFile, ": every cell, with the hashes of its weights, data and experiment."},
-		tables(s.summary, "methods and formats"), tables(s.comparisons, "methods against each other"),
-		tables(s.scores, "accuracy by task"), tables(s.tasks, "all measures by task"), tables(s.cells, "every cell, with the command that runs it again"),
 	}}
+	what := map[string]string{
+		"grid": "methods over the whole grid", "grid-tasks": "methods on each task over the whole grid", "leaders": "who is ahead in each setting", "summary": "methods and formats", "comparisons": "methods against each other",
+		"claims": "every claim with all that is known of it", "accuracy": "accuracy by task", "tasks": "all measures by task", "cells": "every cell, with the command that runs it again", "premise": "the premise of each model",
+	}
+	for _, x := range s.list() {
+		if text := what[x.name]; text != "" {
+			base := tablesDir + "/" + x.name
+			out.items = append(out.items, link{base + ".csv", base + ".csv", fmt.Sprintf(": %s; as %s.md and .tex too", text, x.name)})
+		}
+	}
+	return out
 }

@@ -24,8 +24,11 @@ func (p *page) markdown() []byte {
 			fmt.Fprintf(&b, "## %s\n\n", escapeMarkdown(x.text))
 		case answer:
 			fmt.Fprintf(&b, "**%s**\n\n", escapeMarkdown(x.sentences[0]))
+			for _, sentence := range x.sentences[1:] {
+				fmt.Fprintf(&b, "- %s\n", escapeMarkdown(sentence))
+			}
 			if len(x.sentences) > 1 {
-				fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(paragraph(x.sentences[1:])))
+				b.WriteByte('\n')
 			}
 		case prose:
 			fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(x.text))

@@ -39,28 +39,73 @@ type picture struct {
 
 func (p *page) add(blocks ...block) { p.blocks = append(p.blocks, blocks...) }
 
+// longTable is the number of rows from which on a table is folded away.
+const longTable = 30
+
+// addTable adds a table, folded away where it is long.
+func (p *page) addTable(title string, t *display.Table) {
+	if len(t.Rows) <= longTable {
+		p.add(t)
+		return
+	}
+	p.add(foldStart{fmt.Sprintf("%s: %s", title, count(len(t.Rows), "row")), false}, t, foldEnd{})
+}
+
 // page puts the report together. figures are by section: the overview's, then
 // those of each setting.
-func (r *run) page(comparisons []*comparison, sheets *sheets, overview []*picture, inside []*chapter) *page {
+func (r *run) page(comparisons []*comparison, claims []harness.ClaimVerdict, sheets *sheets, overview []*picture, inside []*chapter) *page {
 	p := &page{title: r.name() + ": what quantization leaves of the model"}
 	p.add(answer{r.headline(comparisons)})
 	if c := r.cautions(); len(c) > 0 {
 		p.add(bullets{c})
 	}
-	p.add(heading{"Methods and formats"}, sheets.summary.show)
+	if sheets.grid != nil {
+		p.add(heading{"The whole grid"}, sheets.grid.show)
+	}
+	var premise *picture
 	for _, f := range overview {
+		if f.Name == "premise" {
+			premise = f
+			continue
+		}
 		p.add(f)
 	}
-	if len(comparisons) > 0 {
-		p.add(heading{"Methods against each other"}, sheets.comparisons.show)
+	if sheets.leaders != nil && len(r.settings) > 1 {
+		p.add(heading{"Setting by setting"}, sheets.leaders.show)
 	}
-	p.add(heading{"Task by task"}, sheets.scores.show, foldStart{"Likelihood, divergence and chance by task", false}, sheets.tasks.show, foldEnd{})
-	r.addPremises(p)
+	p.add(heading{"Methods and formats"})
+	p.addTable("Every method in every setting", sheets.summary.show)
+	r.addClaims(p, claims)
+	p.add(heading{"Task by task"})
+	if sheets.gridTasks != nil {
+		p.add(sheets.gridTasks.show)
+	}
+	p.addTable("Accuracy by task", sheets.scores.show)
+	p.add(foldStart{"Likelihood, divergence and chance by task", false}, sheets.tasks.show, foldEnd{})
+	r.addPremises(p, premise, sheets.premises)
 	r.addInside(p, inside)
 	r.addCells(p, sheets)
 	r.addTrouble(p, sheets)
 	r.addExperiment(p, sheets)
 	return p
+}
+
+// addClaims adds the table of claims: over the whole grid in full, in each setting by the
+// primary metric.
+func (r *run) addClaims(p *page, claims []harness.ClaimVerdict) {
+	if len(claims) == 0 {
+		return
+	}
+	p.add(heading{"Claims: shown, refuted, undecidable"})
+	if r.whole != nil {
+		p.add(prose{"Over the whole grid, " + claimCounts(claims, gridFamily) + "."})
+		p.addTable("Claims over the whole grid", r.claimTable(claims, gridFamily, harness.ClaimMetrics()...))
+	}
+	p.add(prose{"Setting by setting, " + claimCounts(claims, runFamily) + "."})
+	p.addTable("Claims by KL", r.claimTable(claims, runFamily, harness.MetricKL))
+	for _, metric := range harness.ClaimMetrics()[1:] {
+		p.add(foldStart{"Claims by " + metricTitle(metric), false}, r.claimTable(claims, runFamily, metric), foldEnd{})
+	}
 }
 
 // addCells lists every cell with its answers and the command that runs it again.
@@ -78,6 +123,9 @@ func (r *run) addInside(p *page, inside []*chapter) {
 		return
 	}
 	p.add(heading{"Inside the calibration"})
+	if r.crowded() {
+		p.add(prose{fmt.Sprintf("Error over depth in every setting; curves and token importance of %s in each model's first format; answers that flip where %s does a model the most damage.", r.label(r.focus()), r.label(r.baseline()))})
+	}
 	for i, ch := range inside {
 		p.add(foldStart{fmt.Sprintf("%s on %s", ch.setting.format, r.modelName(ch.setting.model)), i == 0})
 		for _, f := range ch.pictures {
@@ -129,14 +177,14 @@ func (r *run) addExperiment(p *page, sheets *sheets) {
 
 // methodTable says what the methods are.
 func (r *run) methodTable() *display.Table {
-	t := &display.Table{Columns: []string{"name", "method", "source"}}
-	t.Add(harness.MethodFP, r.label(harness.MethodFP), "the model as it was trained")
+	t := &display.Table{Columns: []string{"name", "in figures", "method", "source"}}
+	t.Add(harness.MethodFP, r.short(harness.MethodFP), r.label(harness.MethodFP), "the model as it was trained")
 	for _, name := range r.methods {
 		source := none
 		if m, err := methodRef(r.spec, name).Method(); err == nil && m.Paper != "" {
 			source = m.Paper
 		}
-		t.Add(name, r.label(name), source)
+		t.Add(name, r.short(name), r.label(name), source)
 	}
 	return t
 }

@@ -29,6 +29,8 @@ type run struct {
 	fp       map[string]*harness.Record // unquantized row by model; only finished ones
 	answers  map[string]*answers        // per-question scores by Record.Cell
 	settings []*setting                 // in order of appearance
+	whole    *whole                     // the grid taken as one; nil where that can't be
+	premises []harness.Premise          // what the run measured of its models
 	// missing says what was left out and why, in order of discovery.
 	missing []string
 }
@@ -79,8 +81,19 @@ func newRun(records []harness.Record, dir string) (*run, error) {
 	}
 	if dir != "" {
 		r.readAnswers()
+		r.premises = r.readPremises()
 	}
-	return r, r.average()
+	if err := r.average(); err != nil {
+		return nil, err
+	}
+	whole, err := r.grid()
+	if err != nil && !errors.Is(err, errNoGrid) {
+		return nil, err
+	}
+	if err == nil {
+		r.whole = whole
+	}
+	return r, nil
 }
 
 // place files a record under its model, setting and method.

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"image/png"
@@ -139,44 +138,6 @@ func (d *drawing) Draw(w io.Writer, format string) error {
 		return c.write(w)
 	}
 	return fmt.Errorf("report: format %q: expected png or svg", format)
-}
-
-// svgCanvas is a vgsvg canvas whose text keeps its width in any font: fonts are
-// not embedded, and a reader may lack ours.
-type svgCanvas struct {
-	*vgsvg.Canvas
-	widths []vg.Length // of each text, in order
-}
-
-// FillString implements vg.Canvas.
-func (c *svgCanvas) FillString(face font.Face, pt vg.Point, s string) {
-	c.widths = append(c.widths, face.Width(s))
-	c.Canvas.FillString(face, pt, s)
-}
-
-// write writes the file. Liberation Sans has the widths of Arial and Helvetica;
-// any other font is stretched or squeezed to them.
-func (c *svgCanvas) write(w io.Writer) error {
-	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return err
-	}
-	out := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
-	parts := bytes.Split(out, []byte("<text "))
-	if len(parts) != len(c.widths)+1 {
-		return fmt.Errorf("report: SVG with %d texts of %d", len(parts)-1, len(c.widths))
-	}
-	for i, part := range parts {
-		if i > 0 {
-			if _, err := fmt.Fprintf(w, `<text textLength="%.4g" lengthAdjust="spacingAndGlyphs" `, c.widths[i-1].Points()); err != nil {
-				return err
-			}
-		}
-		if _, err := w.Write(part); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func fill(c draw.Canvas, r vg.Rectangle, col color.Color) {

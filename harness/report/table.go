@@ -75,7 +75,7 @@ func (r *run) summarySheet() *sheet {
 func (r *run) addUnquantized(s *sheet, fp *harness.Record) {
 	one := score{records: []*harness.Record{fp}}
 	one.recorded()
-	s.show.Add(r.modelName(fp.Model), none, r.label(fp.Method), fixed(fp.AvgBits, 2), number(0), withInterval(one.nll, number),
+	s.show.Add(r.modelName(fp.Model), none, r.short(fp.Method), fixed(fp.AvgBits, 2), number(0), withInterval(one.nll, number),
 		withInterval(one.accuracy, percent), percent(1), none, none, fp.N, none)
 	exact := estimate{mean: 1}
 	row := slices.Concat([]string{fp.Model, "", fp.Method, digits(fp.AvgBits)}, cells(estimate{}), cells(one.nll), cells(one.accuracy), cells(exact), cells(estimate{}))
@@ -84,9 +84,9 @@ func (r *run) addUnquantized(s *sheet, fp *harness.Record) {
 
 func (r *run) addScore(s *sheet, x *score) {
 	st := x.setting
-	head := []any{r.modelName(st.model), st.format, r.label(x.method)}
+	head := []any{r.modelName(st.model), st.format, r.short(x.method)}
 	if !x.finished() {
-		head[2] = r.label(x.method) + ": failed"
+		head[2] = r.short(x.method) + ": failed"
 		s.show.Add(append(head, none, none, none, none, none, none, none, none, fmt.Sprintf("0 of %d", x.failed))...)
 		row := []string{st.model, st.format, x.method}
 		s.csv = append(s.csv, append(row, append(make([]string, 17), "0", "0", strconv.Itoa(x.failed))...))
@@ -161,7 +161,7 @@ func (r *run) comparisonSheet(comparisons []*comparison) *sheet {
 		"accuracy_difference", "accuracy_low", "accuracy_high", "accuracy_p_holm", "accuracy_outcome", "accuracy_needed_n", "mcnemar_p", "n", "seeds",
 	}}
 	for _, c := range comparisons {
-		head := []any{r.modelName(c.setting.model), c.setting.format, r.label(c.a.method), r.label(c.b.method)}
+		head := []any{r.modelName(c.setting.model), c.setting.format, r.short(c.a.method), r.short(c.b.method)}
 		row := []string{c.setting.model, c.setting.format, c.a.method, c.b.method}
 		tail := []string{strconv.Itoa(c.n), strconv.Itoa(c.seeds)}
 		switch {
@@ -233,7 +233,7 @@ func (r *run) scoreSheet() *sheet {
 	}
 	add := func(x *score, format string) {
 		first := x.records[0]
-		row := []any{r.modelName(first.Model), format, r.label(first.Method)}
+		row := []any{r.modelName(first.Model), format, r.short(first.Method)}
 		accuracies, errors := make([]string, len(tasks)), make([]string, len(tasks))
 		for i, name := range tasks {
 			t, n := meanTask(x.records, name)
@@ -312,7 +312,7 @@ func (r *run) addTasks(s *sheet, records []*harness.Record) {
 		if format == "" {
 			format = none
 		}
-		s.show.Add(r.modelName(first.Model), format, r.label(first.Method), name, percent(t.Accuracy), fixed(100*t.StdErr, 1), chance, kept, number(t.KL), number(t.NLL), t.N, n)
+		s.show.Add(r.modelName(first.Model), format, r.short(first.Method), name, percent(t.Accuracy), fixed(100*t.StdErr, 1), chance, kept, number(t.KL), number(t.NLL), t.N, n)
 		s.csv = append(s.csv, []string{
 			first.Model, first.Setting(), first.Method, name, digits(t.Accuracy), digits(t.StdErr), digits(t.Chance), digits(t.KL), digits(t.NLL),
 			strconv.Itoa(t.N), strconv.Itoa(n),
@@ -337,12 +337,12 @@ func (r *run) cellSheet() *sheet {
 		}
 		seed := strconv.FormatUint(rec.Seed, 10)
 		if rec.Status != harness.StatusOK {
-			s.show.Add(r.modelName(rec.Model), format, r.label(rec.Method), seed, none, none, none, none, none, none, none, none, string(rec.Status))
+			s.show.Add(r.modelName(rec.Model), format, r.short(rec.Method), seed, none, none, none, none, none, none, none, none, string(rec.Status))
 			s.csv = append(s.csv, append(append([]string{rec.Model, rec.Setting(), rec.Method, seed}, make([]string, 10)...), string(rec.Status), "", r.cellCommand(rec)))
 			continue
 		}
 		delta := estimate{rec.Delta.Accuracy, rec.Delta.Low, rec.Delta.High, true}
-		s.show.Add(r.modelName(rec.Model), format, r.label(rec.Method), seed, fixed(rec.AvgBits, 2), number(rec.Metrics.KL), number(rec.Metrics.NLL),
+		s.show.Add(r.modelName(rec.Model), format, r.short(rec.Method), seed, fixed(rec.AvgBits, 2), number(rec.Metrics.KL), number(rec.Metrics.NLL),
 			percent(rec.Metrics.Accuracy), withInterval(delta, points), pValue(rec.Delta.P), rec.N, rec.WeightsSHA256[:min(8, len(rec.WeightsSHA256))], string(rec.Status))
 		s.csv = append(s.csv, slices.Concat(
 			[]string{rec.Model, rec.Setting(), rec.Method, seed, digits(rec.AvgBits), digits(rec.Metrics.KL), digits(rec.Metrics.NLL), digits(rec.Metrics.Accuracy)},
