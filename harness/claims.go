@@ -1,12 +1,10 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/ptq"
 )
 
@@ -18,10 +16,15 @@ import (
 type ClaimsSpec struct {
 	Name     string         `json:"name"`
 	Models   []string       `json:"models"`
+	Scales   []string       `json:"scales,omitempty"` // where Models names none: the zoo's models of these sizes
 	Settings []ClaimSetting `json:"settings"`
 	Methods  []MethodRef    `json:"methods"`
 	Families []ClaimFamily  `json:"families"`
-	Prompts  Prompts        `json:"prompts,omitzero"` // with their choices
+	Prompts  Prompts        `json:"prompts,omitzero"` // with their choices; with Spread, of each seed
+	// Spread asks every seed questions of its own: seed number k of the list the k-th
+	// Prompts.N, so that all seeds together answer as many times more questions in the time of the
+	// same ones asked again ([eval.SeedBlocks]).
+	Spread bool `json:"spread,omitempty"`
 	// Streams are asked instead of Prompts where they are named: every predicted token
 	// counts, accuracy is the share of right next tokens, and a stream is a cluster.
 	Streams Streams `json:"streams,omitzero"`
@@ -54,147 +57,6 @@ type ClaimFamily struct {
 	Name     string      `json:"name"`
 	Question string      `json:"question"`
 	Claims   [][2]string `json:"claims"` // method A, method B
-}
-
-// The families that built-in experiments decide; each keeps what its experiment's
-// methods can answer.
-var claimFamilies = []ClaimFamily{
-	{"baselines", "Does a search beat rounding to nearest?", [][2]string{
-		{"smoothquant", "rtn"}, {"awq", "rtn"}, {"mbq", "rtn"}, {"qig", "rtn"}, {"tlq", "rtn"}, {"answers", "rtn"},
-	}},
-	{"modality", "Does it help to weigh modalities?", [][2]string{{"mbq", "awq"}, {"answers", "mbq"}, {"qig", "mbq"}}},
-	{"tokens", "Does it help to select vision tokens by importance?", [][2]string{
-		{"tlq", "mbq"}, {"tlq", "answers"}, {"tlq", "tlq-random"}, {"tlq", "tlq-least"}, {"tlq", "tlq-shuffled"}, {"tlq", "tlq-fewer"},
-	}},
-	{"exposure", "Does it help to calibrate on the quantized path?", [][2]string{
-		{"mbq-distort", "mbq"}, {"tlq", "tlq-unexposed"}, {"tlq", "tlq-layer"}, {"tlq", "tlq-same"}, {"tlq", "mbq-distort"},
-	}},
-}
-
-// textFamilies are the questions where there are no pictures, so that every predicted
-// token is an answer. MBQ is AWQ with absolute error there, and TLQ, which keeps all answers
-// with weight 1, is MBQ on the quantized path: that these are identical is checked, not
-// assumed.
-var textFamilies = []ClaimFamily{
-	{"baselines", "Does a search beat rounding to nearest?", [][2]string{{"smoothquant", "rtn"}, {"awq", "rtn"}, {"mbq", "rtn"}}},
-	{"search", "Does absolute error, or the quantized path, serve the search?", [][2]string{{"mbq", "awq"}, {"mbq-distort", "mbq"}}},
-	{"tokens", "Is TLQ anything but MBQ on the quantized path where all tokens are answers?", [][2]string{{"tlq", "mbq-distort"}, {"answers", "mbq-distort"}}},
-	{"rounding", "Does solving for the weights, or rotating them, beat rounding to nearest?", [][2]string{
-		{"gptq", "rtn"}, {"rsq", "rtn"}, {"quarot-rtn", "rtn"}, {"quarot", "rtn"}, {"rsq", "gptq"}, {"quarot", "gptq"},
-	}},
-}
-
-// textMethods are what makes sense without pictures.
-var textMethods = []string{"rtn", "smoothquant", "awq", "mbq", "mbq-distort", "tlq", "answers", "gptq", "rsq", "quarot-rtn", "quarot"}
-
-// decisiveMethods are what the main claims speak of, controls last.
-var decisiveMethods = []string{"rtn", "smoothquant", "awq", "mbq", "qig", "tlq", "answers", "tlq-random", "tlq-least", "tlq-shuffled", "tlq-fewer"}
-
-// ClaimsText is the built-in experiment on language models alone.
-const ClaimsText = "text"
-
-// ClaimSpecs lists the built-in experiments that decide claims.
-func ClaimSpecs() []string {
-	return []string{"decisive", "stress", "tokens", "exposure", "methods", ClaimsText}
-}
-
-// LoadClaims returns a built-in experiment:
-//
-//	decisive  the main claims: seven formats, three of them with outliers too
-//	stress    formats in which models break, and outliers of three kinds
-//	tokens    what is kept, by which importance, from which pool, beside the controls
-//	exposure  paths and targets of the search
-//	methods   every method of the table
-//	text      a language model alone: models, calibration and token streams are the user's
-func LoadClaims(name string) (ClaimsSpec, error) {
-	s := ClaimsSpec{
-		Name: name, Models: []string{"zoo:qwen2vl-nano"},
-		Prompts:     Prompts{Split: string(datasets.Test), N: 1200},
-		Calibration: DefaultSpec().Calibration,
-	}
-	for seed := range uint64(8) {
-		s.Seeds = append(s.Seeds, seed)
-	}
-	plain := func(formats ...string) {
-		for _, f := range formats {
-			s.Settings = append(s.Settings, ClaimSetting{Format: f})
-		}
-	}
-	switch name {
-	case "decisive":
-		plain("w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g64", "w3a16g64", "w2a16g32")
-		for _, f := range []string{"w4a8", "w4a4", "w3a16g16"} {
-			s.Settings = append(s.Settings, ClaimSetting{f, "channel"})
-		}
-		s.named(decisiveMethods...)
-	case "stress":
-		plain("w4a6", "w4a4", "w4a8g64", "w2a16g32")
-		for _, kind := range []string{"channel", "modality", "sink"} {
-			s.Settings = append(s.Settings, ClaimSetting{"w4a8", kind}, ClaimSetting{"w4a4", kind})
-		}
-		s.named("rtn", "smoothquant", "awq", "mbq", "tlq", "answers", "tlq-random")
-	case "tokens":
-		plain("w4a8", "w4a4", "w3a16g16")
-		s.named("rtn", "mbq", "tlq", "answers", "tlq-random", "tlq-least", "tlq-shuffled", "tlq-fewer")
-		s.Methods = append(s.Methods, tokenVariants()...)
-	case "exposure":
-		plain("w4a8", "w4a4", "w3a16g16", "w2a16g32")
-		s.named("rtn", "mbq", "mbq-distort", "tlq")
-		s.Methods = append(s.Methods,
-			variant("tlq", "tlq-unexposed", "TLQ on the unquantized path", "path.expose=none"),
-			variant("tlq", "tlq-layer", "TLQ exposed layer by layer", "path.expose=layer"),
-			variant("tlq", "tlq-same", "TLQ, target on the exposed input", "path.target=same"))
-	case "methods":
-		plain("w4a8", "w3a16g16")
-		for _, m := range ptq.Methods() {
-			s.Methods = append(s.Methods, MethodRef{Name: m.Name})
-		}
-	case ClaimsText:
-		plain("w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g64")
-		s.named(textMethods...)
-		s.Models, s.Prompts, s.Calibration, s.GroupFallback = nil, Prompts{}, Calibration{Samples: 16}, ptq.HalveGroup
-		s.Families = textFamilies
-		return s, nil
-	default:
-		return s, fmt.Errorf("harness: unknown experiment %q: %s", name, expected(name, ClaimSpecs()))
-	}
-	s.Families = s.answerable(claimFamilies)
-	return s, nil
-}
-
-// named adds methods of the table.
-func (s *ClaimsSpec) named(names ...string) {
-	for _, n := range names {
-		s.Methods = append(s.Methods, MethodRef{Name: n})
-	}
-}
-
-// variant is a method of the table with settings changed.
-func variant(of, name, title string, settings ...string) MethodRef {
-	m, err := ptq.FindMethod(of)
-	for _, x := range settings {
-		err = errors.Join(err, m.Set(x))
-	}
-	if err != nil {
-		panic(fmt.Sprintf("harness: variant %s: %v", name, err)) // settings written above
-	}
-	m.Name, m.Title = name, title
-	return MethodRef{Inline: &m}
-}
-
-// tokenVariants are TLQ with other tokens.
-func tokenVariants() []MethodRef {
-	var out []MethodRef
-	for _, keep := range []string{"0.05", "0.5", "1"} {
-		out = append(out, variant("tlq", "tlq-keep-"+keep, "TLQ, "+keep+" of the vision tokens", "tokens.keep="+keep))
-	}
-	return append(out,
-		variant("tlq", "tlq-gradient", "TLQ, selected by mean |g|", "tokens.importance=gradient"),
-		variant("tlq", "tlq-error", "TLQ, selected by mean |e|", "tokens.importance=error"),
-		variant("tlq", "tlq-hard", "TLQ, selected tokens weigh alike", "tokens.weight=hard"),
-		variant("tlq", "tlq-global", "TLQ, one pool over all samples", "tokens.pool=global"),
-		variant("tlq", "tlq-text", "TLQ, other text by its gradient", "tokens.text=ratio"),
-		variant("tlq", "tlq-mse", "TLQ, squared error", "search.metric=mse"))
 }
 
 // answerable keeps the claims between methods that the experiment has, and adds a
@@ -265,8 +127,12 @@ func (s *ClaimsSpec) Only(names []string) error {
 	return nil
 }
 
-// Filled returns the experiment with what depends on its models, as [Spec.Filled] does.
+// Filled returns the experiment with the zoo's models of its Scales and with what depends
+// on its models, as [Spec.Filled] does.
 func (s ClaimsSpec) Filled(root string) ClaimsSpec {
+	if s.Models == nil && len(s.Scales) > 0 {
+		s.Models = slices.DeleteFunc(Zoo(root), func(m string) bool { return !slices.Contains(s.Scales, modelScale(m)) })
+	}
 	if s.Prompts.N > 0 && len(s.Prompts.Tasks) == 0 {
 		s.Prompts.Tasks = TrainedTasks(root, s.Models...)
 	}
@@ -315,6 +181,8 @@ func (s ClaimsSpec) validate(root string) error {
 // validateAsked checks what the cells are asked.
 func (s ClaimsSpec) validateAsked() error {
 	switch {
+	case s.Streams.From != "" && s.Spread:
+		return fmt.Errorf("harness: experiment %s: streams are the same for every seed: expected spread to be false", s.Name)
 	case s.Streams.From != "" && s.Streams.N < 0:
 		return fmt.Errorf("harness: experiment %s: %d streams: expected at least 2, or 0 for all", s.Name, s.Streams.N)
 	case s.Streams.From != "":

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -33,7 +34,7 @@ type ClaimVerdict struct {
 	High       float64      `json:"high"`
 	PHolm      float64      `json:"p_holm"` // over the family and the metric
 	Verdict    eval.Outcome `json:"verdict"`
-	N          int          `json:"n"` // questions or streams
+	N          int          `json:"n"` // questions or streams, of all seeds together
 	Seeds      int          `json:"seeds"`
 	Clusters   int          `json:"clusters"`
 	MeanA      float64      `json:"mean_a"`
@@ -116,7 +117,8 @@ func better(metric string) string {
 func (r *ClaimsRun) difference(model string, st ClaimSetting, c [2]string, metric string) (*ClaimVerdict, *eval.Interval, error) {
 	v := &ClaimVerdict{A: c[0], B: c[1], Model: model, Format: st.Format, Outliers: st.Outliers, Metric: metric, PHolm: 1}
 	var values [][]float64
-	for _, seed := range r.Spec.Seeds {
+	var clusters [][]string
+	for k, seed := range r.Spec.Seeds {
 		a, b := r.Cell(model, st, c[0], seed), r.Cell(model, st, c[1], seed)
 		if a == nil || b == nil || a.scores == nil || b.scores == nil {
 			continue
@@ -126,7 +128,7 @@ func (r *ClaimsRun) difference(model string, st ClaimSetting, c [2]string, metri
 		for i := range d {
 			d[i] = x[i] - y[i]
 		}
-		values = append(values, d)
+		values, clusters = append(values, d), append(clusters, r.clusters[model][k])
 		v.MeanA, v.MeanB = v.MeanA+eval.Mean(x), v.MeanB+eval.Mean(y)
 		if a.WeightsSHA256 == b.WeightsSHA256 {
 			v.Identical++
@@ -135,13 +137,13 @@ func (r *ClaimsRun) difference(model string, st ClaimSetting, c [2]string, metri
 	if len(values) < 2 {
 		return nil, nil, nil
 	}
-	v.Seeds, v.N = len(values), len(values[0])
+	v.Seeds = len(values)
 	v.MeanA, v.MeanB = v.MeanA/float64(v.Seeds), v.MeanB/float64(v.Seeds)
-	interval, err := eval.SeedInterval(values, r.clusters[model], r.Spec.Level)
+	interval, err := r.interval(values, clusters)
 	if err != nil {
 		return nil, nil, err
 	}
-	v.Difference, v.Low, v.High, v.Clusters = interval.Mean, interval.Low, interval.High, interval.Clusters
+	v.Difference, v.Low, v.High, v.Clusters, v.N = interval.Mean, interval.Low, interval.High, interval.Clusters, interval.N
 	if v.Identical == v.Seeds {
 		v.Verdict = eval.Identical
 	}
@@ -168,10 +170,23 @@ func (r *ClaimsRun) Failed() []ClaimCell {
 // and questions.
 func (r *ClaimsRun) MethodMean(model string, st ClaimSetting, method, metric string) (eval.Interval, error) {
 	var values [][]float64
-	for _, seed := range r.Spec.Seeds {
+	var clusters [][]string
+	for k, seed := range r.Spec.Seeds {
 		if c := r.Cell(model, st, method, seed); c != nil && c.scores != nil {
-			values = append(values, c.scores.of(metric))
+			values, clusters = append(values, c.scores.of(metric)), append(clusters, r.clusters[model][k])
 		}
 	}
-	return eval.SeedInterval(values, r.clusters[model], r.Spec.Level)
+	return r.interval(values, clusters)
+}
+
+// interval is over seeds and questions, [seeds][questions]: the same of every seed, or each
+// seed's own.
+func (r *ClaimsRun) interval(values [][]float64, clusters [][]string) (eval.Interval, error) {
+	if r.Spec.Spread {
+		return eval.SeedBlocks(values, clusters, r.Spec.Level)
+	}
+	if len(values) == 0 {
+		return eval.Interval{}, errors.New("harness: no cell of the method has a result")
+	}
+	return eval.SeedInterval(values, clusters[0], r.Spec.Level)
 }

@@ -21,12 +21,13 @@ type exam interface {
 	clusters() []string
 }
 
-// newExam makes what the spec asks ready for a model.
-func (m *Model) newExam(spec *ClaimsSpec) (exam, error) {
+// newExam makes what the spec asks ready for a model; block tells apart the questions of
+// seeds that are asked their own.
+func (m *Model) newExam(spec *ClaimsSpec, block int) (exam, error) {
 	if spec.Streams.From != "" {
 		return m.newStreamExam(spec.Streams)
 	}
-	return m.newQuestionExam(spec.Prompts)
+	return m.newQuestionExam(spec.Prompts, block)
 }
 
 // scores are a cell's values, one of each metric per question or stream, in their order.
@@ -35,6 +36,11 @@ type scores struct{ kl, nll, correct []float64 }
 
 func newScores(n int) *scores {
 	return &scores{kl: make([]float64, n), nll: make([]float64, n), correct: make([]float64, n)}
+}
+
+// append adds the values of another exam behind these.
+func (s *scores) append(other *scores) {
+	s.kl, s.nll, s.correct = append(s.kl, other.kl...), append(s.nll, other.nll...), append(s.correct, other.correct...)
 }
 
 func (s *scores) of(metric string) []float64 {

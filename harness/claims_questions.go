@@ -12,6 +12,7 @@ import (
 type questionExam struct {
 	m         *Model
 	prompts   Prompts
+	block     int // the first of them is question number block × their number
 	data      Key
 	set       *promptSet
 	reference [][][]float32 // logits at the right answers, [question][token]; nil: not asked yet
@@ -20,13 +21,13 @@ type questionExam struct {
 	edited map[Key]*promptSet // the questions as edited forms of the model read them
 }
 
-func (m *Model) newQuestionExam(p Prompts) (*questionExam, error) {
+func (m *Model) newQuestionExam(p Prompts, block int) (*questionExam, error) {
 	hash, err := dataHash()
 	if err != nil {
 		return nil, err
 	}
-	e := &questionExam{m: m, prompts: p, data: Key(hash)}
-	e.set, err = m.questionSet(p, e.data)
+	e := &questionExam{m: m, prompts: p, block: block, data: Key(hash)}
+	e.set, err = m.questionSet(p, block, e.data)
 	return e, err
 }
 
@@ -37,17 +38,19 @@ func (e *questionExam) key(weights string, activations int, on Key) Key {
 		Weights     string  `json:"weights"`
 		Activations int     `json:"activations"`
 		Prompts     Prompts `json:"prompts"`
-	}{weights, activations, e.prompts}, on, e.data)
+		Block       int     `json:"block,omitempty"`
+	}{weights, activations, e.prompts, e.block}, on, e.data)
 }
 
 // questionSet makes and embeds the questions with their choices: those that
-// [Model.Evaluate] asks, tasks taking turns.
-func (m *Model) questionSet(p Prompts, data Key) (*promptSet, error) {
+// [Model.Evaluate] asks, tasks taking turns. Those of a block follow those of the one before.
+func (m *Model) questionSet(p Prompts, block int, data Key) (*promptSet, error) {
 	set := &promptSet{}
 	per, rows := make([][]*eval.Question, len(p.Tasks)), make([][][]float32, len(p.Tasks))
 	for k, task := range p.Tasks {
 		n := (p.N + len(p.Tasks) - 1 - k) / len(p.Tasks)
 		for _, part := range (Questions{Task: task, Split: p.Split, N: n}).chunks() {
+			part.Start += block * n
 			questions, err := m.questions(part)
 			if err != nil {
 				return nil, err
@@ -86,7 +89,7 @@ func (e *questionExam) asked(on *Model) (*promptSet, error) {
 	if set, ok := e.edited[on.key]; ok {
 		return set, nil
 	}
-	set, err := on.questionSet(e.prompts, e.data)
+	set, err := on.questionSet(e.prompts, e.block, e.data)
 	if err != nil {
 		return nil, err
 	}

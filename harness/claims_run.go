@@ -41,11 +41,14 @@ type ClaimsRun struct {
 	Spec     ClaimsSpec     `json:"spec"`
 	Cells    []ClaimCell    `json:"-"`
 	Claims   []ClaimVerdict `json:"-"`
-	Asked    int            `json:"asked"`    // questions or streams
+	Asked    int            `json:"asked"`    // questions or streams, of a cell
 	Tokens   int            `json:"tokens"`   // predicted of the streams; 0 for questions
-	Clusters int            `json:"clusters"` // independent pictures among the questions, or streams
+	Clusters int            `json:"clusters"` // independent pictures among all questions, or streams
+	// Questions is the number of different questions that all cells are asked together: with
+	// Spread, Asked of each seed.
+	Questions int `json:"questions"`
 
-	clusters map[string][]string // of the questions or streams, by model
+	clusters map[string][][]string // of the questions or streams, by model and seed
 }
 
 // ClaimsOptions say how a ClaimsSpec is worked through. None changes a result.
@@ -68,7 +71,7 @@ func (s *Session) RunClaims(spec ClaimsSpec, o ClaimsOptions) (*ClaimsRun, error
 	if err := spec.validate(s.Root); err != nil {
 		return nil, err
 	}
-	run := &ClaimsRun{Spec: spec, clusters: map[string][]string{}}
+	run := &ClaimsRun{Spec: spec, clusters: map[string][][]string{}}
 	for _, name := range spec.Models {
 		if err := s.claimModel(run, name, o); err != nil {
 			return nil, err
@@ -93,36 +96,50 @@ func (s *Session) claimModel(run *ClaimsRun, name string, o ClaimsOptions) error
 	if _, err := c.samples(run.Spec.Seeds[0]); err != nil {
 		return err
 	}
-	fp, err := c.unquantized()
-	if err != nil {
-		return fmt.Errorf("model %s: %w", name, err)
-	}
-	run.take(name, c.exam)
-	run.Cells = append(run.Cells, *fp)
-	o.Progress.Add(1)
-	var cells []ClaimCell
-	for _, seed := range run.Spec.Seeds {
-		for _, st := range run.Spec.Settings {
-			for _, ref := range run.Spec.Methods {
-				cells = append(cells, ClaimCell{Model: name, Format: st.Format, Outliers: st.Outliers, Method: ref.ID(), Seed: seed})
-			}
-		}
-	}
-	if err := c.work(s.ctx, cells, o); err != nil {
+	fp := ClaimCell{Model: name, Method: MethodFP, WeightsSHA256: m.WeightsSHA256}
+	if fp.AvgBits, err = storedBits(m.Dir); err != nil {
 		return err
 	}
-	run.Cells = append(run.Cells, cells...)
+	var all []ClaimCell
+	own := newScores(0)
+	for k, seed := range run.Spec.Seeds {
+		if k == 0 || run.Spec.Spread {
+			start := time.Now()
+			asked, err := c.examine(k)
+			if err != nil {
+				return fmt.Errorf("model %s: %w", name, err)
+			}
+			own.append(asked)
+			fp.Seconds += time.Since(start).Seconds()
+		}
+		run.take(name, c.exam)
+		cells := run.Spec.cells(name, seed)
+		if err := c.work(s.ctx, cells, o); err != nil {
+			return err
+		}
+		all = append(all, cells...)
+	}
+	fp.take(own)
+	o.Progress.Add(1)
+	run.count(name)
+	run.Cells = append(append(run.Cells, fp), all...)
 	return nil
 }
 
-// take notes what a model is asked.
-func (r *ClaimsRun) take(model string, e exam) {
-	names := e.clusters()
-	seen := map[string]bool{}
-	for _, x := range names {
-		seen[x] = true
+// cells are a seed's, not worked on yet.
+func (s ClaimsSpec) cells(model string, seed uint64) []ClaimCell {
+	var cells []ClaimCell
+	for _, st := range s.Settings {
+		for _, ref := range s.Methods {
+			cells = append(cells, ClaimCell{Model: model, Format: st.Format, Outliers: st.Outliers, Method: ref.ID(), Seed: seed})
+		}
 	}
-	r.clusters[model], r.Asked, r.Clusters = names, len(names), len(seen)
+	return cells
+}
+
+// take notes what a model's next seed is asked.
+func (r *ClaimsRun) take(model string, e exam) {
+	r.clusters[model] = append(r.clusters[model], e.clusters())
 	if streams, ok := e.(*streamExam); ok {
 		r.Tokens = 0
 		for _, n := range streams.counts {
@@ -131,33 +148,39 @@ func (r *ClaimsRun) take(model string, e exam) {
 	}
 }
 
+// count counts what a model was asked.
+func (r *ClaimsRun) count(model string) {
+	seen := map[string]bool{}
+	r.Asked, r.Questions = len(r.clusters[model][0]), 0
+	for k, names := range r.clusters[model] {
+		if k > 0 && !r.Spec.Spread {
+			break
+		}
+		r.Questions += len(names)
+		for _, x := range names {
+			seen[x] = true
+		}
+	}
+	r.Clusters = len(seen)
+}
+
 // samples are the calibration samples of a seed.
 func (c *claimsModel) samples(seed uint64) (*Samples, error) {
 	return c.m.CalibrationFrom(c.spec.Calibration.Name, c.spec.Calibration.Samples, seed)
 }
 
-// unquantized asks the model itself: every other cell's KL is against it.
-func (c *claimsModel) unquantized() (*ClaimCell, error) {
-	start := time.Now()
+// examine makes the exam of a block and asks the model itself: every other cell's KL is
+// against it.
+func (c *claimsModel) examine(block int) (*scores, error) {
 	var err error
-	if c.exam, err = c.m.newExam(c.spec); err != nil {
+	if c.exam, err = c.m.newExam(c.spec, block); err != nil {
 		return nil, err
 	}
 	runner, err := c.m.Runner()
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.exam.ask(c.m, runner, nil)
-	if err != nil {
-		return nil, err
-	}
-	cell := &ClaimCell{Model: c.m.Name, Method: MethodFP, WeightsSHA256: c.m.WeightsSHA256}
-	if cell.AvgBits, err = storedBits(c.m.Dir); err != nil {
-		return nil, err
-	}
-	cell.take(s)
-	cell.Seconds = time.Since(start).Seconds()
-	return cell, nil
+	return c.exam.ask(c.m, runner, nil)
 }
 
 // work runs cells, some of them at once.

@@ -23,7 +23,7 @@ func tinyClaims(t *testing.T, name string) ClaimsSpec {
 	}
 	s.Models, s.Settings = []string{name}, []ClaimSetting{{Format: "w4a4"}, {Format: "w3a16g16"}}
 	s.Prompts = Prompts{Tasks: []string{"emoji", "scene"}, Split: string(datasets.Test), N: 20}
-	s.Seeds, s.Calibration.Samples = []uint64{0, 1, 2}, 3
+	s.Seeds, s.Calibration.Samples, s.Spread = []uint64{0, 1, 2}, 3, false
 	if err := s.Only([]string{"rtn", "mbq", "tlq"}); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +70,41 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestSpreadClaims asks every seed its own questions: those that follow the seed's before,
+// each seed's KL against the unquantized model's answers to the same ones.
+func TestSpreadClaims(t *testing.T) {
+	s, m := tinySession(t)
+	spec := tinyClaims(t, m.Name)
+	spec.Settings, spec.Prompts.N, spec.Spread = spec.Settings[:1], 6, true
+	run, err := s.RunClaims(spec, ClaimsOptions{Workers: 2})
+	if err != nil || len(run.Failed()) > 0 {
+		t.Fatalf("%v, failed: %+v", err, run.Failed())
+	}
+	q, err := m.Quantize(mustSamples(t, m, 3, 2), mustQuantization(t, "mbq", "w4a4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples, err := m.Evaluate(q, Questions{Task: "emoji", Split: "test", N: 9}, Questions{Task: "scene", Split: "test", N: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := slices.Concat(samples[6:9], samples[15:18]) // the third seed's: two blocks of 3 of each task before
+	kl := 0.0
+	for i := range own {
+		kl += *own[i].KL / float64(len(own))
+	}
+	if cell := run.Cell(m.Name, spec.Settings[0], "mbq", 2); cell.N != 6 || math.Abs(cell.KL-kl) > 1e-6 {
+		t.Errorf("the third seed's cell: n = %d, KL %v; evaluated %v", cell.N, cell.KL, kl)
+	}
+	if run.Asked != 6 || run.Questions != 18 || run.Cells[0].N != 18 || run.Claims[0].N != 18 || run.Claims[0].Seeds != 3 {
+		t.Errorf("asked %d of %d questions, the unquantized model %d, verdict %+v", run.Asked, run.Questions, run.Cells[0].N, run.Claims[0])
+	}
+	plan, err := s.PlanClaims(spec, 1)
+	if err != nil || plan.Cells != len(run.Cells) || plan.Calibrated != plan.Cells-1 || plan.Questions != 18 || !strings.Contains(plan.String(), "18 questions of emoji, scene, test split: 6 of each seed's own") {
+		t.Errorf("plan %v: %v", plan, err)
+	}
+}
+
 // checkVerdict compares a verdict's difference with its cells.
 func checkVerdict(t *testing.T, run *ClaimsRun, spec ClaimsSpec, v *ClaimVerdict) {
 	t.Helper()
@@ -98,7 +133,16 @@ func TestClaimSpecs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Models = nil // the zoo need not be there
+		if name == "decisive" && (s.Prompts.N*len(s.Seeds) < AllQuestions || !s.Spread) || name != ClaimsText && (s.Prompts.N < 1200 || len(s.Seeds) < 8) {
+			t.Errorf("%s asks %d questions of %d seeds", name, s.Prompts.N, len(s.Seeds))
+		}
+		if got, want := s.Filled(testRoot(t, "qwen2vl-nano", "llavaov-micro", "llavaov-mini")).Models, map[string]int{"decisive": 2, ClaimsText: 0}; name == "decisive" || name == ClaimsText {
+			if len(got) != want[name] {
+				t.Errorf("%s: models %v", name, got)
+			}
+		} else if len(got) != 1 || got[0] != "zoo:qwen2vl-nano" {
+			t.Errorf("%s: models %v", name, got)
+		}
 		if err := s.validate(""); err == nil || !strings.Contains(err.Error(), "models is empty") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -262,7 +306,7 @@ func checkStreamCell(t *testing.T, run *ClaimsRun, m *Model, streams [][]int32, 
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotMean, got, err := eval.ClusteredStdErr(cell.scores.of(metric), run.clusters[m.Name])
+		gotMean, got, err := eval.ClusteredStdErr(cell.scores.of(metric), run.clusters[m.Name][0])
 		if err != nil {
 			t.Fatal(err)
 		}
