@@ -49,7 +49,7 @@ func LoadSpec(root, name string) (Spec, error) {
 	}
 	data, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		valid := append(BuiltinSpecs(), ClaimSpecs()...)
+		valid := append(append(BuiltinSpecs(), ClaimSpecs()...), "fidelity")
 		return Spec{}, fmt.Errorf("harness: spec %q: no such file, and not a built-in: %s", name, expected(name, valid))
 	}
 	if err != nil {

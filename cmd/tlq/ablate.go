@@ -85,8 +85,11 @@ func (a *ablate) load(s *harness.Session) (harness.Spec, error) {
 }
 
 func (a *ablate) Run(ctx context.Context, c *console) error {
-	if slices.Contains(harness.ClaimSpecs(), a.spec) {
+	switch {
+	case slices.Contains(harness.ClaimSpecs(), a.spec):
 		return a.claims(ctx, c)
+	case a.spec == fidelitySpec:
+		return a.fidelity(ctx, c)
 	}
 	s, err := harness.Open()
 	if err != nil {
@@ -119,15 +122,12 @@ func (a *ablate) Run(ctx context.Context, c *console) error {
 	return errors.Join(err, a.report(c, dir, records))
 }
 
-// claims runs an experiment that decides claims: see the command of that name.
+// claims runs an experiment that decides claims, as the command of that name does.
 func (a *ablate) claims(ctx context.Context, c *console) error {
-	if a.plan {
-		return fmt.Errorf("--plan: experiment %s decides claims, cell by cell, and has no plan; tlq claims %s --help shows what can be set", a.spec, a.spec)
-	}
 	if a.cell != "" {
-		return fmt.Errorf("--cell: experiment %s decides claims between cells; tlq claims %s --help shows what can be set", a.spec, a.spec)
+		return fmt.Errorf("--cell: experiment %s decides claims between cells; tlq claims --help shows what can be set", a.spec)
 	}
-	run := &claims{spec: a.spec, split: string(datasets.Test), limit: a.limit, workers: a.workers, out: a.out, json: a.json}
+	run := &claims{spec: a.spec, split: string(datasets.Test), limit: a.limit, workers: a.workers, plan: a.plan, out: a.out, json: a.json}
 	if a.limit.set && a.limit.value == 0 {
 		run.limit.value = harness.AllQuestions
 	}
@@ -136,6 +136,28 @@ func (a *ablate) claims(ctx context.Context, c *console) error {
 	}
 	if a.smoke {
 		run.shrink()
+	}
+	return run.Run(ctx, c)
+}
+
+// fidelitySpec is the built-in experiment that compares search objectives with the true
+// loss: the command of that name, on the model that settings are tuned on.
+const fidelitySpec = "fidelity"
+
+// fidelity runs it.
+func (a *ablate) fidelity(ctx context.Context, c *console) error {
+	if a.plan || a.cell != "" || a.seeds > 0 {
+		return fmt.Errorf("--plan, --cell, --seeds: experiment %s has one model, one format and one calibration seed; tlq fidelity --help shows what can be set", a.spec)
+	}
+	d := harness.DefaultFidelity()
+	run := &fidelity{
+		model: "zoo:qwen2vl-nano", format: d.Format, split: d.Prompts.Split, limit: d.Prompts.N, samples: d.Calibration.Samples, out: a.out, json: a.json,
+	}
+	if a.smoke {
+		run.limit, run.samples = 24, 8
+	}
+	if a.limit.set {
+		run.limit = a.limit.value
 	}
 	return run.Run(ctx, c)
 }

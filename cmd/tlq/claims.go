@@ -28,6 +28,7 @@ type claims struct {
 	seeds    optionalInt
 	samples  optionalInt
 	workers  int
+	plan     bool
 	out      string
 	json     bool
 }
@@ -41,12 +42,13 @@ func (a *claims) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&a.tokens, "tokens", "", "ask no questions: predict the token streams of `FILE`.safetensors[:TENSOR] (experiment text by default)")
 	fs.StringVar(&a.fallback, "group-fallback", "", "`halve`: halve a group size that does not divide an input width, instead of refusing (experiment text does)")
 	fs.StringVar(&a.split, "split", string(datasets.Test), "`split`: test for reported numbers, tuning for choosing settings")
-	fs.Var(&a.limit, "limit", "questions over all tasks, `N` (default 1200), or the first N token streams (default all)")
+	fs.Var(&a.limit, "limit", "questions over all tasks, `N` (default 1200; decisive: 1250 of each seed's own), or the first N token streams (default all)")
 	fs.Var(&a.seeds, "seeds", "calibration seeds 0 to `N`-1 (default 8)")
 	fs.Var(&a.samples, "samples", "calibration samples, `N` (default 64; experiment text: 16)")
 	fs.IntVar(&a.workers, "workers", 2, "cells worked on at once, `N`")
+	fs.BoolVar(&a.plan, "plan", false, "say what would be compared and how long it takes, and run nothing")
 	fs.StringVar(&a.out, "o", "", "`folder` to write (default runs/NAME)")
-	fs.BoolVar(&a.json, "json", false, "print the verdicts as JSON")
+	fs.BoolVar(&a.json, "json", false, "print the verdicts, or the plan, as JSON")
 }
 
 func (a *claims) Validate(args []string) error {
@@ -156,7 +158,20 @@ func (a *claims) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	progress := display.NewProgress(spec.Name, spec.ClaimCells())
+	plan, err := s.PlanClaims(spec, a.workers)
+	if err != nil {
+		return err
+	}
+	switch {
+	case a.plan && a.json:
+		return c.json(plan)
+	case a.plan:
+		c.printf("%s", plan)
+		return nil
+	}
+	fmt.Fprintln(c.Err, firstLine(plan.String()))
+	progress := display.NewProgress(spec.Name, plan.Cells)
+	defer progress.Stop()
 	run, err := s.WithContext(harness.WithEvents(ctx, &harness.EventLog{})).RunClaims(spec, harness.ClaimsOptions{Workers: a.workers, Progress: progress})
 	if err != nil {
 		return err

@@ -13,8 +13,8 @@ var revision string
 // commands lists all commands in the order in which help shows them.
 var commands = []entry{
 	{
-		name: "ablate", args: "[SPEC] [-o DIR] [--smoke] [--workers N] [--seeds N] [--limit N] [--cell NAME]",
-		summary: "run an experiment and report on it; SPEC is a file or a built-in name (default paper)",
+		name: "ablate", args: "[SPEC] [-o DIR] [--smoke] [--plan] [--workers N] [--seeds N] [--limit N] [--cell NAME]",
+		summary: "run an experiment and report on it; SPEC is a file or a built-in name: paper (default), formats, decisive, stress, tokens, exposure, methods, fidelity",
 		new:     func() command { return &ablate{} },
 	},
 	{name: "report", args: "DIR [--results SCHEMA]", summary: "rebuild tables, figures and report.html from DIR/records.jsonl", new: func() command { return &rebuild{} }},
