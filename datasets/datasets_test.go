@@ -212,6 +212,39 @@ func TestPictures(t *testing.T) {
 	}
 }
 
+// TestLabels checks what training asks of the parts of a picture: areas inside the
+// picture that don't overlap, each with a text; on boards every name that is asked for.
+func TestLabels(t *testing.T) {
+	for _, task := range taskNames() {
+		labelled := 0
+		for i := range 20 {
+			p, err := PictureAt([]string{task}, 3, i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, label := range p.Labels {
+				if !label.Area.In(p.Image.Bounds()) && task != "text" || label.Area.Empty() || label.Text == "" {
+					t.Errorf("%s, picture %d: label %v", task, i, label)
+				}
+				for _, other := range p.Labels[:k] {
+					if task != "text" && label.Area.Overlaps(other.Area) { // lines of a page may touch
+						t.Errorf("%s, picture %d: labels %v and %v overlap", task, i, label, other)
+					}
+				}
+				labelled++
+			}
+			for _, qa := range p.QA {
+				if strings.HasPrefix(qa.Question, "What is at") && !slices.ContainsFunc(p.Labels, func(l Label) bool { return l.Text == qa.Answer }) {
+					t.Errorf("%s, picture %d: %q answers %q, which no label names", task, i, qa.Question, qa.Answer)
+				}
+			}
+		}
+		if labelled == 0 {
+			t.Errorf("%s: no label in 20 pictures", task)
+		}
+	}
+}
+
 func TestCalibration(t *testing.T) {
 	tasks, sources := map[string]int{}, map[string]int{}
 	n := 0

@@ -17,7 +17,7 @@ type Picture struct {
 }
 
 // Label says what a part of a picture shows: the name of an emoji, a letter, the value
-// of a bar. Areas of one picture don't overlap.
+// of a bar. Areas of a picture don't overlap, but where lines of words touch.
 type Label struct {
 	Area image.Rectangle // pixels
 	Text string

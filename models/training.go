@@ -11,6 +11,7 @@ import (
 // per sequence, all of one grid, padded to one length.
 type TrainingBatch struct {
 	args   []*tensors.Tensor
+	Tokens int // per sequence, padding included
 	Scored int // predictions that count
 	Labels int // vision tokens that are asked what they show
 }
@@ -66,7 +67,7 @@ func (m *Model) NewTrainingBatch(seqs []*Sequence, labels [][]int32, room Traini
 	args = append(args, predictions.arrays()...)
 	args = append(args, labelled.arrays()...)
 	args = append(args, array(patches, len(seqs)*n, image.N/n, image.Dim))
-	return &TrainingBatch{Scored: predictions.n, Labels: labelled.n, args: append(args, tower.geometry(grid)...)}, nil
+	return &TrainingBatch{Tokens: t, Scored: predictions.n, Labels: labelled.n, args: append(args, tower.geometry(grid)...)}, nil
 }
 
 // predictions are places whose next or own token is asked for, padded to a fixed number.

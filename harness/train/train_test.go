@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tlqlab/tlqlab/datasets"
 	"github.com/tlqlab/tlqlab/harness"
 	"github.com/tlqlab/tlqlab/models"
 )
@@ -154,6 +155,33 @@ func readFile(t *testing.T, dir, name string) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// A vision token is asked for what stands at its centre: the whole picture is one
+// grid of 8 × 8 tokens of 16 pixels, which LLaVA-OneVision sees twice.
+func TestLabels(t *testing.T) {
+	for family, views := range map[models.Family]int{models.Qwen2VL: 1, models.LlavaOV: 2} {
+		tr := start(t, smallOf(family), t.TempDir())
+		p, err := tr.model.Dialog([]image.Image{image.NewRGBA(image.Rect(0, 0, pictureSize, pictureSize))}, []models.Turn{{Question: "?", Answer: "!"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := []datasets.Label{{Area: image.Rect(17, 33, 47, 47), Text: "cat"}}
+		cat := tr.model.Tokenizer.Encode("cat")[0]
+		got := (stream{&tr.recipe, tr.model}).labels(p.Images[0], labels)
+		named, where := 0, map[int]bool{}
+		for k, label := range got {
+			if label == cat {
+				named++
+				where[k] = true
+			} else if label != -1 {
+				t.Errorf("%s: token %d has label %d, want %d or none", family, k, label, cat)
+			}
+		}
+		if named != 2*views || !where[2*8+1] || !where[2*8+2] {
+			t.Errorf("%s: the tokens %v name the cat, want 17 and 18 of each view", family, where)
+		}
+	}
 }
 
 func TestCheckpointOfAnotherRecipe(t *testing.T) {
