@@ -230,7 +230,7 @@ func familyTable(r *harness.ClaimsRun, f harness.ClaimFamily, metric string) *di
 	t.Caption = fmt.Sprintf("Difference in %s, %s, with 95%% intervals over calibration seeds and %ss (n = %s, %s). "+
 		"better, worse: beyond noise after Holm's correction over this table; identical: the same weights on every seed; ?: undecidable, "+
 		"in brackets how many times the %ss and seeds would decide the difference seen.",
-		a.metric(metric), unit, a.cluster, grouped(r.Asked), count(len(r.Spec.Seeds), "seed"), a.unit)
+		a.metric(metric), unit, a.cluster, grouped(r.Questions), count(len(r.Spec.Seeds), "seed"), a.unit)
 	return t
 }
 
@@ -267,7 +267,7 @@ func claimMethodSheet(r *harness.ClaimsRun) *sheet {
 	a := askedOf(r)
 	s := &sheet{name: "methods", show: &display.Table{
 		Columns: []string{"setting", "method", "bits", "KL", "KL ÷ RTN", "NLL", a.accuracy},
-		Caption: fmt.Sprintf("Means over %s and %s; 95%% intervals over seeds and %ss.", count(len(r.Spec.Seeds), "calibration seed"), count(r.Asked, a.unit), a.cluster),
+		Caption: fmt.Sprintf("Means over %s and %s; 95%% intervals over seeds and %ss.", count(len(r.Spec.Seeds), "calibration seed"), count(r.Questions, a.unit), a.cluster),
 	}, csv: [][]string{{"model", "format", "outliers", "method", "bits", "kl", "kl_low", "kl_high", "nll", "nll_low", "nll_high", "accuracy", "accuracy_low", "accuracy_high"}}}
 	for _, model := range r.Spec.Models {
 		for _, st := range r.Spec.Settings {

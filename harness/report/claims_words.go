@@ -32,17 +32,25 @@ func (a asked) metric(name string) string {
 // claimsMethod says what the numbers are.
 func claimsMethod(r *harness.ClaimsRun) string {
 	samples := count(r.Spec.Calibration.Samples, "sample")
-	what := fmt.Sprintf("%s of the %s split (%s, %s), the same for every cell", count(r.Asked, "question"), r.Spec.Prompts.Split, strings.Join(r.Spec.Prompts.Tasks, ", "), count(r.Clusters, "picture"))
+	same := "the same for every cell"
+	if r.Spec.Spread {
+		same = fmt.Sprintf("%s of each seed's own, the same for every cell of the seed", grouped(r.Asked))
+	}
+	what := fmt.Sprintf("%s of the %s split (%s, %s), %s", count(r.Questions, "question"), r.Spec.Prompts.Split, strings.Join(r.Spec.Prompts.Tasks, ", "), count(r.Clusters, "picture"), same)
 	where := "KL to the unquantized model over the whole vocabulary at the right answer's tokens"
 	if r.Spec.Streams.From != "" {
 		what = fmt.Sprintf("%s of %s (%s), the same for every cell", count(r.Asked, "token stream"), r.Spec.Streams.From, count(r.Tokens, "predicted token"))
 		samples += " of " + r.Spec.Calibration.Name + ", drawn anew by each seed,"
 		where = "KL to the unquantized model over the whole vocabulary, NLL and the share of right next tokens are means over all predicted tokens, clustered by stream"
 	}
+	between := fmt.Sprintf("clustered variance of the %ss' means over seeds", askedOf(r).unit)
+	if r.Spec.Spread {
+		between = "what seeds share because a picture is asked about in several of them (two-way clustering)"
+	}
 	text := fmt.Sprintf("%s; %s on %s each; %s, nats per token. "+
-		"Differences are paired by seed and %s. SE² = variance of the seeds' means ÷ seeds + clustered variance of the %ss' means over seeds; t intervals with Satterthwaite's degrees of freedom. "+
+		"Differences are paired by seed and %s. SE² = variance of the seeds' means ÷ seeds + %s; t intervals with Satterthwaite's degrees of freedom. "+
 		"Holm's correction runs over a family's claims in all settings, per metric.",
-		what, count(len(r.Spec.Seeds), "calibration seed"), samples, where, askedOf(r).unit, askedOf(r).unit)
+		what, count(len(r.Spec.Seeds), "calibration seed"), samples, where, askedOf(r).unit, between)
 	return text + claimsFallback(r)
 }
 
