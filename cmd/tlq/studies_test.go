@@ -58,7 +58,7 @@ func TestClaims(t *testing.T) {
 	args := []string{"claims", "decisive", "--models", model, "--methods", "rtn,mbq", "--formats", "w4a8", "--limit", "6", "--seeds", "2", "--samples", "2"}
 	got := tlqRun(append(args, "--json", "-o", "out")...)
 	var verdicts []harness.ClaimVerdict
-	if err := json.Unmarshal([]byte(got.out), &verdicts); err != nil || got.code != exitOK || len(verdicts) != 3 || verdicts[0].A != "mbq" || verdicts[0].N != 6 {
+	if err := json.Unmarshal([]byte(got.out), &verdicts); err != nil || got.code != exitOK || len(verdicts) != 3 || verdicts[0].A != "mbq" || verdicts[0].N != 2*6 {
 		t.Fatalf("exit %d, %v, %d verdicts: %s", got.code, err, len(verdicts), got.err)
 	}
 	if got := tlqRun(append(args, "-o", "out")...); got.code != exitOK || got.lastLine() != "out" {
@@ -72,7 +72,46 @@ func TestClaims(t *testing.T) {
 	if got := tlqRun("claims", "decisive", "--seeds", "1"); got.code != exitUsage {
 		t.Errorf("one seed: exit %d", got.code)
 	}
-	if got := tlqRun("ablate", "decisive", "--plan"); got.code != exitFailed || !strings.Contains(got.err, "no plan") {
-		t.Errorf("a plan of claims: exit %d: %s", got.code, got.err)
+	if got := tlqRun("ablate", "nothing"); got.code != exitFailed || !strings.Contains(got.err, "paper, formats, decisive, stress, tokens, exposure, methods, text, fidelity") {
+		t.Errorf("an unknown experiment: exit %d: %s", got.code, got.err)
+	}
+}
+
+// TestExperiments plans every built-in experiment by both of its names and runs it to its
+// end at a reduced size: all its methods and one of its settings.
+func TestExperiments(t *testing.T) {
+	model := workplace(t)
+	for _, name := range harness.ClaimSpecs() {
+		if name == harness.ClaimsText {
+			continue // TestStreamClaims runs it
+		}
+		spec, err := harness.LoadClaims(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			a, b := tlqRun("ablate", name, "--plan"), tlqRun("claims", name, "--plan", "--workers", "1")
+			if a.code != exitOK || a.out != b.out || !strings.Contains(a.out, "if nothing else runs here") || !strings.Contains(a.out, "zoo:qwen2vl-nano") {
+				t.Errorf("plans: exit %d and %d:\n%s%s%s%s", a.code, b.code, a.out, b.out, a.err, b.err)
+			}
+			st := spec.Settings[len(spec.Settings)-1]
+			args := []string{"claims", name, "--models", model, "--formats", st.Format, "--limit", "2", "--seeds", "2", "--samples", "1", "-o", name}
+			if st.Outliers != "" {
+				args = append(args, "--outliers", st.Outliers)
+			}
+			got := tlqRun(args...)
+			if got.code != exitOK || got.lastLine() != name || strings.Contains(got.out, "missing") {
+				t.Fatalf("exit %d: %s%s", got.code, got.out, got.err)
+			}
+			page, err := os.ReadFile(filepath.Join(name, "claims.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range spec.Families {
+				if !strings.Contains(string(page), f.Question) {
+					t.Errorf("the report lacks %q", f.Question)
+				}
+			}
+		})
 	}
 }
