@@ -34,6 +34,7 @@ type Progress struct {
 	w           io.Writer     // terminal or log
 	id          string        // notebook element
 	shown       int           // runes of the line drawn last on a terminal
+	line        string        // what the last line of a log said, without the clock
 }
 
 // Least time between two drawings. A notebook passes every one through three
@@ -154,8 +155,14 @@ func (p *Progress) suffix() string {
 	return " " + p.note
 }
 
+// drawLine writes a line, but not one that says what the last one said.
 func (p *Progress) drawLine(final bool) {
-	fmt.Fprintf(p.w, "%s: %s%s (%s)\n", p.title, p.count(), p.suffix(), p.clock(final))
+	state := p.count() + p.suffix()
+	if state == p.line {
+		return
+	}
+	p.line = state
+	fmt.Fprintf(p.w, "%s: %s (%s)\n", p.title, state, p.clock(final))
 }
 
 func (p *Progress) drawBar(final bool) {

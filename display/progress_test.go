@@ -70,3 +70,40 @@ func TestProgressUnknownTotal(t *testing.T) {
 	none.Set(1, "")
 	none.Done()
 }
+
+// TestProgressStop ends displays of what failed: the next output begins on a line of its own.
+func TestProgressStop(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		var b bytes.Buffer
+		p := newProgress("layers", 8, &b, terminal)
+		p.Stop() // nothing was drawn
+		if b.String() != "" {
+			t.Errorf("terminal %v: drew %q", terminal, b.String())
+		}
+		p = newProgress("layers", 8, &b, terminal)
+		tick := clocked(p)
+		tick(6 * time.Second)
+		p.Add(1)
+		p.Stop()
+		p.Stop()
+		p.Add(1)
+		p.Done()
+		if got := b.String(); strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") || !strings.Contains(got, "1/8") {
+			t.Errorf("terminal %v: drew %q", terminal, got)
+		}
+	}
+	(*Progress)(nil).Stop()
+}
+
+// TestProgressLinesOnce ends a log whose last line said all already.
+func TestProgressLinesOnce(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress("layers", 2, &b, false)
+	tick := clocked(p)
+	tick(6 * time.Second)
+	p.Set(2, "")
+	p.Done()
+	if got, want := b.String(), "layers: 2/2 (6s)\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

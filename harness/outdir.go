@@ -15,6 +15,8 @@ func CheckOutput(dir string) error {
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
 		info, err := os.Stat(at)
 		switch {
+		case err == nil && !info.IsDir() && at == filepath.Clean(dir):
+			return fmt.Errorf("harness: output folder %s is a file: name a folder", dir)
 		case err == nil && !info.IsDir():
 			return fmt.Errorf("harness: output folder %s: %s is a file: name a folder", dir, at)
 		case err == nil:

@@ -259,6 +259,15 @@ func unmarshalStrict(data []byte, v any) error {
 	return nil
 }
 
+// shapeError is a JSON error in a user's words: encoding/json names Go types.
+func shapeError(err error) string {
+	var t *json.UnmarshalTypeError
+	if errors.As(err, &t) {
+		return fmt.Sprintf("got %s at byte %d", t.Value, t.Offset)
+	}
+	return jsonError(err).Error()
+}
+
 // jsonError drops encoding/json's prefix, which says nothing to a user.
 func jsonError(err error) error {
 	if text, ok := strings.CutPrefix(err.Error(), "json: "); ok {

@@ -97,7 +97,7 @@ func ParseSpec(data []byte) (Spec, error) {
 		Seeds   json.RawMessage `json:"seeds"`
 	}
 	if err := json.Unmarshal(data, &given); err != nil {
-		return Spec{}, fmt.Errorf("expected a JSON object: %w", err)
+		return Spec{}, fmt.Errorf("expected a JSON object: %s", shapeError(err))
 	}
 	if given.Formats != nil {
 		s.Formats = nil

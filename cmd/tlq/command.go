@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tlqlab/tlqlab/harness"
 )
@@ -62,12 +63,40 @@ func parse(fs *flag.FlagSet, args []string) (positional []string, err error) {
 	}
 }
 
+// plainly says of a flag's value that package flag calls a "parse error" what was expected.
+func plainly(fs *flag.FlagSet, err error) error {
+	text, ok := strings.CutSuffix(err.Error(), ": parse error")
+	if !ok {
+		return err
+	}
+	_, name, _ := strings.Cut(text, " for flag -")
+	f := fs.Lookup(name)
+	if f == nil {
+		return err
+	}
+	value, ok := f.Value.(flag.Getter)
+	if !ok {
+		return err
+	}
+	want := "a whole number"
+	switch value.Get().(type) {
+	case uint64:
+		want = "a whole number, 0 or more"
+	case time.Duration:
+		want = "a time such as 90s or 10m"
+	}
+	return fmt.Errorf("%s: expected %s", text, want)
+}
+
 // exactly takes a fixed number of positional arguments.
 func exactly(args []string, targets ...*string) error {
 	if len(args) != len(targets) {
 		return fmt.Errorf("got %d arguments, expected %d", len(args), len(targets))
 	}
 	for i, t := range targets {
+		if args[i] == "" {
+			return fmt.Errorf("argument %d is empty", i+1)
+		}
 		*t = args[i]
 	}
 	return nil
@@ -144,7 +173,7 @@ func usage(w io.Writer) {
 }
 
 func (e *entry) usage(w io.Writer, fs *flag.FlagSet) {
-	fmt.Fprintf(w, "usage: tlq %s %s\n%s\n", e.name, e.args, e.summary)
+	fmt.Fprintf(w, "usage: tlq %s\n%s\n", strings.TrimSpace(e.name+" "+e.args), e.summary)
 	fs.VisitAll(func(f *flag.Flag) {
 		dash := "--"
 		if len(f.Name) == 1 {

@@ -28,7 +28,7 @@ func (f *compareFixtures) Validate(args []string) error {
 		return errors.New("expected a kind, models or algorithms, and folders")
 	}
 	if _, ok := fixtureKinds[args[0]]; !ok {
-		return fmt.Errorf("unknown kind %q%s: expected models or algorithms", args[0], nearestHint(args[0], []string{"models", "algorithms"}))
+		return fmt.Errorf("unknown kind %q: expected models or algorithms%s", args[0], nearestHint(args[0], []string{"models", "algorithms"}))
 	}
 	if len(args) < 2 {
 		return errors.New("expected at least one folder")

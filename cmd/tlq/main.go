@@ -113,6 +113,8 @@ func (e *entry) run(ctx context.Context, args []string, c *console) int {
 	}
 	if err == nil {
 		err = cmd.Validate(positional)
+	} else {
+		err = plainly(fs, err)
 	}
 	if err != nil {
 		fmt.Fprintf(c.Err, "tlq %s: %s\n", e.name, err)
@@ -133,7 +135,7 @@ func (e *entry) runSub(ctx context.Context, args []string, c *console) int {
 			e.subUsage(c.Out)
 			return exitOK
 		}
-		fmt.Fprintf(c.Err, "tlq %s: unknown command %q\n", e.name, args[0])
+		fmt.Fprintf(c.Err, "tlq %s: unknown command %q%s\n", e.name, args[0], nearestHint(e.name+" "+args[0], names(e.sub)))
 	}
 	e.subUsage(c.Err)
 	return exitUsage

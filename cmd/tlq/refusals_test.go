@@ -61,6 +61,7 @@ func TestRefusals(t *testing.T) {
 	write(t, "run/records.jsonl", "{\"model\": \n")
 	write(t, "qa/qa.jsonl", `{"image": "a.png", "question": "What?", "answers": ["x"], "choices": ["x", "y"]}`+"\n")
 	write(t, "qa/a.png", "\x89PNG\r\n\x1a\n, and no more")
+	write(t, "list.json", "[]")
 	write(t, "spec.json", `{"models": [`)
 	cut := damage(t, model, "model.safetensors", func(b []byte) []byte { return b[:len(b)-100] })
 	lying := damage(t, model, "model.safetensors", func(b []byte) []byte { b[7] = 0x7f; return b })
@@ -100,6 +101,9 @@ func TestRefusals(t *testing.T) {
 		"sheet is a folder":     {[]string{"data", "show", "emoji", "-n", "1", "-o", "full"}, exitFailed, []string{"full is a folder"}},
 		"notebooks into a file": {[]string{"notebook", "run", "-o", "file"}, exitFailed, []string{"file is a file"}},
 		"no notebook":           {[]string{"notebook", "run", "none.ipynb"}, exitFailed, []string{"none.ipynb"}},
+		"broken notebook":       {[]string{"notebook", "run", "file"}, exitFailed, []string{"file: not a notebook"}},
+		"spec is a list":        {[]string{"ablate", "list.json"}, exitFailed, []string{"list.json: expected a JSON object: got array"}},
+		"no name":               {[]string{"report", ""}, exitUsage, []string{"argument 1 is empty"}},
 		"no notebook to open":   {[]string{"notebook", "open", "none.ipynb"}, exitFailed, []string{"none.ipynb"}},
 		"model is a file":       {[]string{"eval", "--model", "file"}, exitFailed, []string{`"file"`, "folder in the Hugging Face layout"}},
 		"no model":              {[]string{"inspect", "full"}, exitFailed, []string{"full", "config.json"}},

@@ -36,9 +36,14 @@ const defaultCellTimeout = 10 * time.Minute
 
 // Run executes notebooks without Jupyter and writes the executed copies. It
 // runs all of them, also after a failure; the error joins one *[CellError] per
-// failed notebook. See the package documentation for what counts as a failure.
+// failed notebook. One that can't be read fails before any runs. See the package
+// documentation for what counts as a failure.
 func Run(ctx context.Context, o Options) error {
 	r, err := newRunner(o)
+	if err != nil {
+		return err
+	}
+	books, err := r.read()
 	if err != nil {
 		return err
 	}
@@ -54,8 +59,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("notebook: output folder: %w", err)
 	}
 	var failed []error
-	for _, file := range r.files {
-		if err := r.runFile(ctx, file); err != nil {
+	for i, file := range r.files {
+		if err := r.runFile(ctx, file, books[i]); err != nil {
 			failed = append(failed, err)
 		}
 		if ctx.Err() != nil {
@@ -136,15 +141,23 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
+// read reads all notebooks, so that none runs when one can't.
+func (r *runner) read() ([]*Notebook, error) {
+	books := make([]*Notebook, len(r.files))
+	for i, file := range r.files {
+		var err error
+		if books[i], err = Read(file); err != nil {
+			return nil, err
+		}
+		if language, name := books[i].Language(); language != "" && language != "go" || language == "" && name != "" && name != kernelName {
+			return nil, fmt.Errorf("notebook: %s wants the kernel %q (%s), want %q (go)", file, name, language, kernelName)
+		}
+	}
+	return books, nil
+}
+
 // runFile executes one notebook and writes its copy, also when a cell fails.
-func (r *runner) runFile(ctx context.Context, file string) error {
-	n, err := Read(file)
-	if err != nil {
-		return err
-	}
-	if language, name := n.Language(); language != "" && language != "go" || language == "" && name != "" && name != kernelName {
-		return fmt.Errorf("notebook: %s wants the kernel %q (%s), want %q (go)", file, name, language, kernelName)
-	}
+func (r *runner) runFile(ctx context.Context, file string, n *Notebook) error {
 	abs, err := filepath.Abs(file)
 	if err != nil {
 		return fmt.Errorf("notebook: %w", err)
