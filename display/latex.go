@@ -21,7 +21,7 @@ func (t *Table) LaTeX(label string) string {
 			if i > 0 {
 				b.WriteString(" & ")
 			}
-			b.WriteString(escapeLaTeX(oneLine(cell)))
+			b.WriteString(guarded(escapeLaTeX(oneLine(cell)), i == 0))
 		}
 		b.WriteString(` \\` + "\n")
 	}
@@ -44,8 +44,17 @@ func (t *Table) LaTeX(label string) string {
 var latex = strings.NewReplacer(
 	`\`, `\textbackslash{}`, `{`, `\{`, `}`, `\}`, `$`, `\$`, `&`, `\&`, `#`, `\#`, `%`, `\%`, `_`, `\_`,
 	`~`, `\textasciitilde{}`, `^`, `\textasciicircum{}`, `<`, `\textless{}`, `>`, `\textgreater{}`, `|`, `\textbar{}`,
-	"−", `$-$`, "×", `$\times$`, "±", `$\pm$`, "≈", `$\approx$`, "≤", `$\leq$`, "≥", `$\geq$`, "Δ", `$\Delta$`, "α", `$\alpha$`,
-	"–", "--", "—", "---", "…", `\ldots{}`, "‖", `$\|$`, "·", `$\cdot$`,
+	"−", `$-$`, "×", `$\times$`, "±", `$\pm$`, "≈", `$\approx$`, "≤", `$\leq$`, "≥", `$\geq$`, "Δ", `$\Delta$`, "÷", `$\div$`, "α", `$\alpha$`,
+	"–", "--", "—", "---", "…", `\ldots{}`, "‖", `$\|$`, "·", `$\cdot$`, "\u00a0", "~", "→", `$\to$`, "“", "``", "”", "''",
 )
+
+// guarded keeps a row's first cell from being read as an argument of the line break
+// before it, as [4pt] would be.
+func guarded(cell string, first bool) string {
+	if first && (strings.HasPrefix(cell, "[") || strings.HasPrefix(cell, "*")) {
+		return "{}" + cell
+	}
+	return cell
+}
 
 func escapeLaTeX(s string) string { return latex.Replace(s) }

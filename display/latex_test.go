@@ -9,6 +9,7 @@ import (
 func TestLaTeX(t *testing.T) {
 	table := &Table{Columns: []string{"method", "ΔKL [95%]", "n"}, Caption: "KL & NLL, 100% of w4a8_g64."}
 	table.Add("TLQ {a}", "−0.012 ± 0.003", 300)
+	table.Add("[1, 2]", "[3,\u00a04]", 1)
 	table.Add(`back\slash`, "≈ 0, p < 0.05", 1200)
 	want := `\begin{table}
 \centering
@@ -17,6 +18,7 @@ func TestLaTeX(t *testing.T) {
 method & $\Delta$KL [95\%] & n \\
 \midrule
 TLQ \{a\} & $-$0.012 $\pm$ 0.003 & 300 \\
+{}[1, 2] & [3, 4] & 1 \\
 back\textbackslash{}slash & $\approx$ 0, p \textless{} 0.05 & 1200 \\
 \bottomrule
 \end{tabular}
@@ -35,8 +37,9 @@ func TestLaTeXCompiles(t *testing.T) {
 	if err != nil {
 		t.Skip("no pdflatex")
 	}
-	table := &Table{Columns: []string{"a", "Δ"}, Caption: `\ { } $ & # % _ ~ ^ < > | − × ± ≈ ≤ ≥ Δ α – — … ‖ ·`}
+	table := &Table{Columns: []string{"a", "Δ"}, Caption: `\ { } $ & # % _ ~ ^ < > | − × ± ≈ ≤ ≥ Δ α – — … ‖ · ÷ → “ ”`}
 	table.Add(`\ { } $ & # % _ ~ ^ < > |`, "−1.5 × 2 ± 1")
+	table.Add("[4pt] is a cell", "2")
 	document := "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table.LaTeX("x") + "\\end{document}\n"
 	cmd := exec.Command(latex, "-interaction=nonstopmode", "-halt-on-error", "-output-directory", t.TempDir())
 	cmd.Stdin = strings.NewReader(document)

@@ -48,6 +48,15 @@ func (r *rebuild) Run(_ context.Context, c *console) error {
 	if r.json {
 		return c.json(runResult{r.dir, records})
 	}
-	c.printf("%s\n%s\n", recordTable(records).Text(), r.dir)
+	table := recordTable(records)
+	if len(records) > mostPrinted {
+		if table, err = report.Summary(records); err != nil {
+			return err
+		}
+	}
+	c.printf("%s\n%s\n", table.Text(), r.dir)
 	return nil
 }
+
+// mostPrinted is how many cells are printed one by one; of more, the means over seeds.
+const mostPrinted = 100

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tlqlab/tlqlab/eval"
 	"github.com/tlqlab/tlqlab/harness"
+	"github.com/tlqlab/tlqlab/ptq"
 )
 
 // claimFields are what a line of claims.json has, no more and no less.
@@ -208,5 +209,119 @@ func TestPremiseLink(t *testing.T) {
 	}
 	if !strings.Contains(page, "broken/premise.json") {
 		t.Error("a broken premise is not named")
+	}
+}
+
+// TestLaTeXTables wants tables that a LaTeX without further packages can set: no sign
+// outside ASCII, no bare underscore or per cent sign.
+func TestLaTeXTables(t *testing.T) {
+	files, _ := smallBuilt(t)
+	n := 0
+	for name, data := range files {
+		if !strings.HasSuffix(name, ".tex") {
+			continue
+		}
+		n++
+		body, _, _ := strings.Cut(string(data), `\label{`)
+		if strings.Count(body, `\begin{tabular}`) != 1 || strings.Count(body, `\end{tabular}`) != 1 {
+			t.Errorf("%s has no table", name)
+		}
+		for i, c := range body {
+			if c > 127 {
+				t.Errorf("%s holds %q in %q", name, c, body[max(0, i-20):i])
+				break
+			}
+			if (c == '_' || c == '%') && body[i-1] != '\\' {
+				t.Errorf("%s holds a bare %q after %q", name, c, body[max(0, i-20):i])
+				break
+			}
+		}
+	}
+	if n < 9 {
+		t.Errorf("%d tables in LaTeX", n)
+	}
+}
+
+// TestWholeGrid compares the grid's means with their definition on a world whose truth is
+// known: every KL of tlq is 0.7 of rtn's, in all settings.
+func TestWholeGrid(t *testing.T) {
+	dir := t.TempDir()
+	w := smallWorld()
+	w.spread = 0
+	records := w.write(t, dir)
+	r, err := newRun(records, dir)
+	if err != nil || r.whole == nil {
+		t.Fatalf("no grid: %v", err)
+	}
+	kl := map[string]float64{}
+	for _, m := range r.whole.methods {
+		kl[m.method] = m.kl.mean
+	}
+	near(t, "rtn", kl["rtn"], 1)
+	near(t, "tlq", kl["tlq"], 0.7)
+	var kept float64
+	for _, st := range r.settings {
+		for _, s := range st.scores {
+			if s.method == "tlq" {
+				kept += s.kept.mean / float64(len(r.settings))
+			}
+		}
+	}
+	near(t, "kept", r.whole.methods[0].kept.mean, kept)
+	outcome, d, _ := r.whole.seen("tlq", "rtn", harness.MetricKL)
+	near(t, "difference", d.mean, -0.3)
+	if outcome != eval.Shown || r.whole.methods[0].leads != len(r.settings) || len(r.whole.seeds) != 2 || r.whole.questions != 120 {
+		t.Errorf("grid: %v, %+v", outcome, r.whole.methods[0])
+	}
+	if reverse, back, _ := r.whole.seen("rtn", "tlq", harness.MetricKL); reverse != eval.Refuted || back.mean != -d.mean || back.low != -d.high {
+		t.Errorf("the other way round: %v, %+v", reverse, back)
+	}
+	records[len(records)-1].Samples = ""
+	if r, err = newRun(records, dir); err != nil || r.whole != nil {
+		t.Errorf("a grid without a cell's answers: %v", err)
+	}
+}
+
+// TestTailed wants a smaller p only beyond the resampling's reach.
+func TestTailed(t *testing.T) {
+	far := eval.Interval{Mean: -0.3, Low: -0.32, High: -0.28, StdErr: 0.01, P: 2.0 / 10001}
+	if p := tailed(far).P; !(p > 0 && p < 1e-100) {
+		t.Errorf("30 standard errors: p %v", p)
+	}
+	for _, same := range []eval.Interval{{Mean: -0.02, Low: -0.04, High: -0.001, StdErr: 0.01, P: 0.04}, {Mean: 0, Low: 0, High: 0, P: 1}, {Mean: 0.1, Low: -0.1, High: 0.3, StdErr: 0.1, P: 0.3}} {
+		if got := tailed(same); got != same {
+			t.Errorf("%+v became %+v", same, got)
+		}
+	}
+}
+
+// TestShortLabels wants labels that fit beside dots, all different, and reconstructions
+// told as such.
+func TestShortLabels(t *testing.T) {
+	r := &run{}
+	for _, m := range ptq.Methods() {
+		r.methods = append(r.methods, m.Name)
+	}
+	seen := map[string]string{}
+	for _, m := range r.methods {
+		label := r.short(m)
+		if n := len([]rune(label)); n > mostShort || n == 0 {
+			t.Errorf("%s is labelled %q", m, label)
+		}
+		if seen[label] != "" {
+			t.Errorf("%s and %s are both %q", m, seen[label], label)
+		}
+		seen[label] = m
+		if long := r.label(m); strings.Contains(long, "(reconstruction)") && !strings.Contains(label, "recon") && !strings.HasPrefix(label, "control: ") {
+			t.Errorf("%s, %q, is not labelled a reconstruction: %q", m, long, label)
+		}
+	}
+	for title, want := range map[string]string{
+		"A method with quite a long title indeed": "A method with quite a…", "Short": "Short",
+		"Something on a rotated model (reconstruction)": "Something on… (recon.)", "Scale search of ours (with a remark)": "Scale search of ours",
+	} {
+		if got := cutLabel(title); got != want {
+			t.Errorf("%q is cut to %q, want %q", title, got, want)
+		}
 	}
 }

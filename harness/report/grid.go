@@ -205,34 +205,6 @@ func (r *run) answersOf(g *whole, st *setting, method string, only []int) []*ans
 	return out
 }
 
-// only are the scores of some questions; nil: all.
-func (a *answers) only(questions []int) *answers {
-	if questions == nil {
-		return a
-	}
-	out := &answers{}
-	for _, q := range questions {
-		out.correct, out.nll, out.kl = append(out.correct, a.correct[q]), append(out.nll, a.nll[q]), append(out.kl, a.kl[q])
-	}
-	return out
-}
-
-func meanKL(all []*answers) float64 {
-	var sum float64
-	for _, a := range all {
-		sum += eval.Mean(a.kl) / float64(len(all))
-	}
-	return sum
-}
-
-func meanCorrect(all []*answers) float64 {
-	var sum float64
-	for _, a := range all {
-		sum += eval.Mean(a.correct) / float64(len(all))
-	}
-	return sum
-}
-
 // gridMeans fills in the methods, the least KL first.
 func (r *run) gridMeans(g *whole, columns map[string]map[string][][]float64) error {
 	var err error
@@ -380,10 +352,10 @@ func (g *whole) seen(x, y, metric string) (eval.Outcome, estimate, *eval.Verdict
 	return seenFrom(v.Outcome, sign > 0), e, v
 }
 
-// tailed is an interval whose p says more than "less than one resample": where no
-// resampled mean lies beyond 0, a p of 2/(resamples + 1) would be all that a bootstrap
-// knows, too much to survive Holm's correction in a large family. There p is that of the
-// normal tail at the bootstrap's standard error, never above the bootstrap's.
+// tailed is an interval whose p says more than "less than a resample in a thousand". Where
+// (almost) no resampled mean lies beyond 0, a p of 2/(resamples + 1) is all that a bootstrap
+// knows, too much to survive Holm's correction in a family of hundreds; there p is that of
+// the normal tail at the bootstrap's standard error, never above the bootstrap's.
 func tailed(i eval.Interval) eval.Interval {
 	if (i.Low > 0 || i.High < 0) && i.StdErr > 0 && i.P <= coarsestP {
 		i.P = min(i.P, math.Erfc(math.Abs(i.Mean)/i.StdErr/math.Sqrt2))

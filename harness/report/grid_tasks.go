@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tlqlab/tlqlab/display"
+	"github.com/tlqlab/tlqlab/eval"
 	"github.com/tlqlab/tlqlab/harness"
 )
 
@@ -84,4 +85,32 @@ func clustersOf(g *whole, only []int) []string {
 		out[i] = g.clusters[q]
 	}
 	return out
+}
+
+// only are the scores of some questions; nil: all.
+func (a *answers) only(questions []int) *answers {
+	if questions == nil {
+		return a
+	}
+	out := &answers{}
+	for _, q := range questions {
+		out.correct, out.nll, out.kl = append(out.correct, a.correct[q]), append(out.nll, a.nll[q]), append(out.kl, a.kl[q])
+	}
+	return out
+}
+
+func meanKL(all []*answers) float64 {
+	var sum float64
+	for _, a := range all {
+		sum += eval.Mean(a.kl) / float64(len(all))
+	}
+	return sum
+}
+
+func meanCorrect(all []*answers) float64 {
+	var sum float64
+	for _, a := range all {
+		sum += eval.Mean(a.correct) / float64(len(all))
+	}
+	return sum
 }

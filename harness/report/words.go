@@ -80,9 +80,10 @@ func pValue(p float64) string {
 }
 
 // withInterval writes a mean and its interval with one format; a per cent sign
-// comes once. The interval's space doesn't break.
+// comes once. The interval's space doesn't break. What is so by definition, such as a
+// share of itself, has an interval of no width and none is written.
 func withInterval(e estimate, format func(float64) string) string {
-	if !e.known() || !e.interval {
+	if !e.known() || !e.interval || e.low == e.mean && e.high == e.mean {
 		return format(e.mean)
 	}
 	bare := func(v float64) string { return strings.TrimSuffix(format(v), "%") }

@@ -227,31 +227,49 @@ func (c *cell) head(config Config, hashes map[string]string) object {
 	}
 	out := object{
 		"results": scores, "group_subtasks": groups, "configs": configs, "versions": versions, "n-shot": shots, "higher_is_better": better,
-		"n-samples": counts, "config": c.config(), "git_hash": c.record.Code, "task_hashes": hashes,
+		"n-samples": counts, "config": c.config(config.Schema), "git_hash": c.record.Code, "task_hashes": hashes,
 		"model_source": "tlq", "model_name": c.name, "model_name_sanitized": sanitized(c.name),
 		"system_instruction": nil, "chat_template": nil, "start_time": nil, "end_time": nil,
 		"total_evaluation_time_seconds": strconv.FormatFloat(c.record.Seconds, 'f', -1, 64),
 	}
 	if config.Schema == LMMsEval {
 		out["date"] = config.Date.UTC().Format("20060102_150405")
+		for _, key := range []string{"lmms_eval_version", "git_branch", "throughput", "usage", "efficiency", "model_backend"} {
+			out[key] = nil
+		}
 		return out
 	}
 	out["date"] = float64(config.Date.UnixMicro()) / 1e6
 	out["groups"] = object{}
 	out["fewshot_as_multiturn"] = false
-	out["system_instruction_sha"], out["chat_template_sha"] = nil, nil
+	for _, key := range []string{
+		"system_instruction_sha", "chat_template_sha", "pretty_env_info", "transformers_version", "lm_eval_version", "upper_git_hash",
+		"tokenizer_pad_token", "tokenizer_eos_token", "tokenizer_bos_token", "eot_token_id", "max_length",
+	} {
+		out[key] = nil
+	}
 	return out
 }
 
-// config says how the model was evaluated.
-func (c *cell) config() object {
-	return object{
+// config says how the model was evaluated. A limit of 0 is none.
+func (c *cell) config(schema Schema) object {
+	var limit any
+	if c.record.Spec != nil && c.record.Spec.Limit > 0 {
+		limit = c.record.Spec.Limit
+	}
+	out := object{
 		"model": "tlq", "model_args": object{
 			"pretrained": c.record.Model, "method": c.record.Method, "format": c.record.Format, "outliers": c.record.Outliers, "seed": c.record.Seed, "avg_bits": c.record.AvgBits,
 		},
-		"model_sha": c.record.WeightsSHA256, "batch_size": 1, "batch_sizes": []int{}, "device": "cpu", "use_cache": nil, "limit": nil,
+		"model_sha": c.record.WeightsSHA256, "batch_size": 1, "batch_sizes": []int{}, "device": "cpu", "use_cache": nil, "limit": limit,
 		"bootstrap_iters": 0, "gen_kwargs": "", "random_seed": nil, "numpy_seed": nil, "torch_seed": nil, "fewshot_seed": nil,
 	}
+	if schema == LMMsEval {
+		out["resolved_cli_args"] = object{}
+		return out
+	}
+	out["model_num_parameters"], out["model_dtype"], out["model_revision"] = nil, "float32", nil
+	return out
 }
 
 // scores makes a task's entry: means, standard errors, and against the unquantized
@@ -343,6 +361,14 @@ func (c *cell) sampleLines(task string, schema Schema) (data []byte, hash string
 	return out.Bytes(), sha(hashes.String()), nil
 }
 
+// metricNames are the sample's numbers in lm-eval's order of names.
+func metricNames(s *eval.Sample) []string {
+	if s.KL == nil {
+		return []string{"acc", "nll"}
+	}
+	return []string{"acc", "nll", "kl"}
+}
+
 // sampleLine makes one sample; hash is its doc, prompt and target hash, joined.
 func sampleLine(i int, s *eval.Sample, schema Schema) (line object, hash string, err error) {
 	doc := object{"id": s.ID, "source": s.Source, "question": s.Question, "choices": s.Choices, "answer": s.Answer}
@@ -371,7 +397,7 @@ func sampleLine(i int, s *eval.Sample, schema Schema) (line object, hash string,
 	if schema == LMMsEval {
 		line["input"], line["input_media"], line["token_counts"] = s.Question, []string{s.Source}, nil
 	} else {
-		line["doc"], line["arguments"], line["filter"], line["metrics"] = doc, arguments, "none", []string{"acc", "nll"}
+		line["doc"], line["arguments"], line["filter"], line["metrics"] = doc, arguments, "none", metricNames(s)
 		line["prompt_hash"], line["target_hash"] = promptHash, targetHash
 	}
 	return line, docHash + promptHash + targetHash, nil
