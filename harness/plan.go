@@ -264,8 +264,10 @@ func (p *Plan) Summary(workers int) string {
 // roughly is a duration as precise as an estimate is.
 func roughly(d time.Duration) string {
 	switch {
+	case d < 2*time.Second:
+		return "a second"
 	case d < 10*time.Second:
-		return fmt.Sprintf("%.0f seconds", max(1, d.Seconds()))
+		return fmt.Sprintf("%.0f seconds", d.Seconds())
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%.0f seconds", 10*math.Ceil(d.Seconds()/10))
 	case d < 2*time.Hour:
