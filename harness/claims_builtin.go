@@ -85,7 +85,7 @@ func LoadClaims(name string) (ClaimsSpec, error) {
 	case "decisive":
 		s.Scales, s.Prompts.N, s.Spread = []string{"nano", "micro"}, AllQuestions/claimSeeds, true
 		plain("w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g64", "w3a16g64", "w2a16g32")
-		for _, f := range []string{"w4a8", "w4a4", "w3a16g16"} {
+		for _, f := range []string{"w4a8", "w4a4", threeBits} {
 			s.Settings = append(s.Settings, ClaimSetting{f, "channel"})
 		}
 		s.named(decisiveMethods...)
@@ -96,18 +96,18 @@ func LoadClaims(name string) (ClaimsSpec, error) {
 		}
 		s.named("rtn", "smoothquant", "awq", "mbq", "tlq", "answers", "tlq-random")
 	case "tokens":
-		plain("w4a8", "w4a4", "w3a16g16")
+		plain("w4a8", "w4a4", threeBits)
 		s.named("rtn", "mbq", "tlq", "answers", "tlq-random", "tlq-least", "tlq-shuffled", "tlq-fewer")
 		s.Methods = append(s.Methods, tokenVariants()...)
 	case "exposure":
-		plain("w4a8", "w4a4", "w3a16g16", "w2a16g32")
+		plain("w4a8", "w4a4", threeBits, "w2a16g32")
 		s.named("rtn", "mbq", "mbq-distort", "tlq")
 		s.Methods = append(s.Methods,
 			variant("tlq", "tlq-unexposed", "TLQ on the unquantized path", "path.expose=none"),
 			variant("tlq", "tlq-layer", "TLQ exposed layer by layer", "path.expose=layer"),
 			variant("tlq", "tlq-same", "TLQ, target on the exposed input", "path.target=same"))
 	case "methods":
-		plain("w4a8", "w3a16g16")
+		plain("w4a8", threeBits)
 		for _, m := range ptq.Methods() {
 			s.named(m.Name)
 		}

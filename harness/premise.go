@@ -28,7 +28,7 @@ type PremiseSettings struct {
 func DefaultPremise() PremiseSettings {
 	return PremiseSettings{
 		Prompts: Prompts{Split: string(datasets.Test), N: 400},
-		Formats: []string{"w4a8", "w4a6", "w4a4", "w3a16g16", "w4a16g64", "w2a16g32"},
+		Formats: []string{"w4a8", "w4a6", "w4a4", threeBits, "w4a16g64", "w2a16g32"},
 	}
 }
 
