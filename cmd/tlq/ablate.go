@@ -47,8 +47,8 @@ func (a *ablate) Validate(args []string) error {
 		a.spec = args[0]
 	}
 	switch {
-	case a.workers < 1:
-		return fmt.Errorf("--workers %d: expected at least 1", a.workers)
+	case checkWorkers(a.workers) != nil:
+		return checkWorkers(a.workers)
 	case a.seeds < 0:
 		return fmt.Errorf("--seeds %d: expected at least 1", a.seeds)
 	case a.limit.set && a.limit.value < 0:

@@ -71,10 +71,7 @@ func (a *claims) Validate(args []string) error {
 			return fmt.Errorf("--%s %d: expected at least %d", n.name, n.v.value, n.min)
 		}
 	}
-	if a.workers < 1 {
-		return fmt.Errorf("--workers %d: expected at least 1", a.workers)
-	}
-	return nil
+	return checkWorkers(a.workers)
 }
 
 // shrink makes the experiment one of seconds, of the same shape.
@@ -152,6 +149,9 @@ func (a *claims) ask(spec *harness.ClaimsSpec) {
 func (a *claims) Run(ctx context.Context, c *console) error {
 	spec, err := a.load()
 	if err != nil {
+		return err
+	}
+	if err := harness.CheckOutput(a.out); err != nil {
 		return err
 	}
 	s, err := harness.Open()

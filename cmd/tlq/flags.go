@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 )
 
@@ -26,5 +27,16 @@ func (o *optionalInt) Set(text string) error {
 		return errors.New("expected a whole number")
 	}
 	o.value, o.set = n, true
+	return nil
+}
+
+// mostWorkers bounds --workers: a worker more than there are processors gains nothing.
+const mostWorkers = 256
+
+// checkWorkers refuses a number of cells worked on at once that no machine has processors for.
+func checkWorkers(n int) error {
+	if n < 1 || n > mostWorkers {
+		return fmt.Errorf("--workers %d: expected 1 to %d, as many as there are processors at most", n, mostWorkers)
+	}
 	return nil
 }

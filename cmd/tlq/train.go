@@ -33,6 +33,9 @@ func (t *trainModel) Run(ctx context.Context, c *console) error {
 	if t.out == "" {
 		t.out = filepath.Join("runs", recipe.Name+"-"+recipe.Hash()[:8])
 	}
+	if err := harness.CheckOutput(t.out); err != nil {
+		return err
+	}
 	if err := train.Run(ctx, recipe, t.out); err != nil {
 		return err
 	}
