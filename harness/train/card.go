@@ -88,12 +88,12 @@ type CardSettings struct {
 	Premise   harness.PremiseSettings // of token importance
 }
 
-// DefaultCard scores 1,000 test questions per task and measures the premise on 250
+// DefaultCard scores 500 test questions per task and measures the premise on 150
 // prompts, in the formats of the default grid and one that rounds activations hard.
 func DefaultCard() CardSettings {
 	p := harness.DefaultPremise()
-	p.Prompts.N, p.Formats = 250, append(harness.DefaultSpec().Formats, "w4a4")
-	return CardSettings{Questions: 1000, Premise: p}
+	p.Prompts.N, p.Formats = 150, append(harness.DefaultSpec().Formats, "w4a4")
+	return CardSettings{Questions: 500, Premise: p}
 }
 
 // WriteCard scores the model that [Run] finished in dir, measures its premise and
