@@ -146,9 +146,10 @@ func (r *record) card(m *harness.Model, premise *harness.Premise) (string, error
 	if err != nil {
 		return "", err
 	}
+	verdict := report.PremiseVerdict(premise)
 	return fmt.Sprintf(cardText, r.Recipe.Name, architecture[c.Family], countValues(w, c), c.Text.Layers, c.Text.Hidden,
 		c.Text.Heads, c.Text.KVHeads, c.Vision.Depth, c.Vision.Hidden, pictureSize, pictureSize, visionTokens(c),
-		scores, strings.Join(report.PremiseVerdict(premise), " "), report.PremiseTable(premise).Markdown(),
+		scores, verdict[0], strings.Join(verdict[1:], "\n* "), report.PremiseTable(premise).Markdown(),
 		r.Recipe.Name, r.Recipe.Seed, r.Recipe.Steps, r.Curve.Pictures, r.Curve.Seconds/60, r.Data, hash), nil
 }
 
@@ -194,7 +195,7 @@ const cardText = `# %s
 
 A %s model in miniature, trained from scratch by this project on its built-in pictures: a subject for quantization
 experiments, not an assistant. %d parameters: a language model of %d blocks, width %d, %d query and %d key/value heads;
-a vision tower of %d blocks, width %d. A picture of %d×%d pixels becomes %d vision tokens.
+a vision tower of depth %d, width %d. A picture of %d×%d pixels becomes %d vision tokens.
 
 | task (test split) | accuracy ± standard error | chance | questions |
 |---|---|---|---|
@@ -204,7 +205,9 @@ Nothing of the test split was seen in training: not that vendor's picture of a c
 
 ![loss](loss.png) ![accuracy](accuracy.png)
 
-**The premise of token importance** (` + "`./tlq inspect --premise`" + `). %s
+**The premise of token importance** (` + "`./tlq inspect --premise`" + `): %s
+
+* %s
 
 %s
 - Made by: ` + "`./tlq train %s --seed %d`" + `, %d steps, %d pictures, %.0f minutes.
