@@ -1,5 +1,6 @@
 // Package train makes the models of the zoo from scratch: tokenizer, weights,
-// model card and curves, from the built-in pictures alone.
+// model card and curves, from the built-in pictures alone. docs/zoo.md tells how, and
+// what made it fast enough.
 //
 // A run is a [Recipe], and nothing else decides its outcome: picture i of the
 // stream depends on the seed and i, the backend's sums have a fixed order, and a
@@ -32,8 +33,8 @@ type Recipe struct {
 	Peak   float64 `json:"peak"`
 	Final  float64 `json:"final"`
 	Warmup int     `json:"warmup"`
-	// AdamW's β₁ and β₂, Muon's momentum, decoupled weight decay, and the most that the
-	// global norm of AdamW's gradients may be.
+	// AdamW's β₁ and β₂, Muon's momentum, decoupled weight decay, and the global norm of the
+	// gradients above which AdamW's are scaled down.
 	Beta1, Beta2, Momentum, Decay, Clip float64
 	// EvaluateEvery and CheckpointEvery are in steps.
 	EvaluateEvery   int `json:"evaluate_every"`
