@@ -20,7 +20,7 @@ import (
 func tinySpec() Spec {
 	s := DefaultSpec()
 	s.Name, s.Models, s.Limit, s.Calibration.Samples = "tiny", []string{"zoo:tiny-nano"}, 6, 3
-	s.Tasks = []string{"emoji", "scene"}
+	s.Tasks, s.Formats = []string{"emoji", "scene"}, []string{"w4a8", "w3a16g16"} // its inputs are 32 wide
 	s.Stats.Bootstrap.Resamples = 2000
 	return s
 }

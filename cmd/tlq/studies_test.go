@@ -95,7 +95,8 @@ func TestExperiments(t *testing.T) {
 				t.Errorf("plans: exit %d and %d:\n%s%s%s%s", a.code, b.code, a.out, b.out, a.err, b.err)
 			}
 			st := spec.Settings[len(spec.Settings)-1]
-			args := []string{"claims", name, "--models", model, "--formats", st.Format, "--limit", "2", "--seeds", "2", "--samples", "1", "-o", name}
+			format := strings.ReplaceAll(st.Format, "g64", "g16") // the model's inputs are narrower
+			args := []string{"claims", name, "--models", model, "--formats", format, "--limit", "2", "--seeds", "2", "--samples", "1", "-o", name}
 			if st.Outliers != "" {
 				args = append(args, "--outliers", st.Outliers)
 			}

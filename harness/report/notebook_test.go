@@ -94,7 +94,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "The first 8 of 11 examples: 6 of task emoji and 5 of task scene."; !strings.HasPrefix(f.Caption, want) {
+	if want := "The first 8 of 11 examples: 3 of task emoji, 2 of task scene, 2 of task chart, 2 of task text and 2 of task blur."; !strings.HasPrefix(f.Caption, want) {
 		t.Errorf("caption %q, want %q", f.Caption, want)
 	}
 	few, err := Examples(examples[:2])
