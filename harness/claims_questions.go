@@ -45,10 +45,9 @@ func (e *questionExam) key(weights string, activations int, on Key) Key {
 // questionSet makes and embeds the questions with their choices: those that
 // [Model.Evaluate] asks, tasks taking turns. Those of a block follow those of the one before.
 func (m *Model) questionSet(p Prompts, block int, data Key) (*promptSet, error) {
-	set := &promptSet{}
 	per, rows := make([][]*eval.Question, len(p.Tasks)), make([][][]float32, len(p.Tasks))
 	for k, task := range p.Tasks {
-		n := (p.N + len(p.Tasks) - 1 - k) / len(p.Tasks)
+		n := p.ofTask(k)
 		for _, part := range (Questions{Task: task, Split: p.Split, N: n}).chunks() {
 			part.Start += block * n
 			questions, err := m.questions(part)
@@ -66,17 +65,7 @@ func (m *Model) questionSet(p Prompts, block int, data Key) (*promptSet, error) 
 			per[k], rows[k] = append(per[k], questions...), append(rows[k], x...)
 		}
 	}
-	var x [][]float32
-	for i := range p.N {
-		k, at := i%len(p.Tasks), i/len(p.Tasks)
-		q := per[k][at]
-		set.questions, set.seqs = append(set.questions, q), append(set.seqs, q.Sequence)
-		set.clusters, set.tasks = append(set.clusters, q.Task+"/"+q.Source), append(set.tasks, q.Task)
-		x = append(x, rows[k][at])
-	}
-	var err error
-	set.batches, err = m.NewBatches(set.seqs, x)
-	return set, err
+	return m.takingTurns(p, per, rows)
 }
 
 // asked are the questions as a model reads them: its embeddings may be rotated.

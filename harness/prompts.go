@@ -65,15 +65,23 @@ func (m *Model) prompts(p Prompts) (*promptSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &promptSet{}
 	per := make([][]*eval.Question, len(p.Tasks))
 	rows := make([][][]float32, len(p.Tasks))
 	for k, task := range p.Tasks {
-		n := (p.N + len(p.Tasks) - 1 - k) / len(p.Tasks) // the first tasks have one more
-		if per[k], rows[k], err = m.taskPrompts(task, p.Split, n, Key(hash)); err != nil {
+		if per[k], rows[k], err = m.taskPrompts(task, p.Split, p.ofTask(k), Key(hash)); err != nil {
 			return nil, err
 		}
 	}
+	return m.takingTurns(p, per, rows)
+}
+
+// ofTask is how many of the prompts are task k's: the first tasks have one more.
+func (p Prompts) ofTask(k int) int { return (p.N + len(p.Tasks) - 1 - k) / len(p.Tasks) }
+
+// takingTurns makes a set of the tasks' questions and their embedded rows, one of each
+// task after another.
+func (m *Model) takingTurns(p Prompts, per [][]*eval.Question, rows [][][]float32) (*promptSet, error) {
+	set := &promptSet{}
 	var x [][]float32
 	for i := range p.N {
 		k, at := i%len(p.Tasks), i/len(p.Tasks)
@@ -82,6 +90,7 @@ func (m *Model) prompts(p Prompts) (*promptSet, error) {
 		set.clusters, set.tasks = append(set.clusters, q.Task+"/"+q.Source), append(set.tasks, q.Task)
 		x = append(x, rows[k][at])
 	}
+	var err error
 	set.batches, err = m.NewBatches(set.seqs, x)
 	return set, err
 }

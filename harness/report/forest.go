@@ -108,15 +108,7 @@ func (f *forest) limits() (low, high float64) {
 	for _, m := range f.marks {
 		take(m.at)
 	}
-	switch {
-	case low > high:
-		return 0, 1
-	case f.log:
-		return low / 1.15, high * 1.15
-	case low == high:
-		return low - 1, high + 1
-	}
-	return low - (high-low)*0.04, high + (high-low)*0.04
+	return padded(low, high, f.log, 0.04)
 }
 
 // drawing lays the forest out.

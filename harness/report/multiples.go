@@ -112,15 +112,21 @@ func (m *multiples) limits() (low, high float64) {
 		}
 	}
 	take(m.line)
+	return padded(low, high, m.log, 0.05)
+}
+
+// padded widens the range of what an axis shows, low > high for nothing, by a share of
+// it at either end.
+func padded(low, high float64, log bool, share float64) (from, to float64) {
 	switch {
 	case low > high:
 		return 0, 1
-	case m.log:
+	case log:
 		return low / 1.15, high * 1.15
 	case low == high:
 		return low - 1, high + 1
 	}
-	return low - (high-low)*0.05, high + (high-low)*0.05
+	return low - (high-low)*share, high + (high-low)*share
 }
 
 // plot is one panel.
