@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -133,13 +134,19 @@ func (t *trainer) record(p LossPoint) {
 }
 
 // one is an optimizer step on the tasks' losses, each weighed by its portion of the
-// pictures. The tasks' passes run side by side; their gradients are added in the
-// tasks' order.
+// pictures. As many tasks' passes run side by side as there are processors (more would
+// push each other's values out of the caches); their gradients are added in the tasks'
+// order.
 func (t *trainer) one(list []*models.TrainingBatch) (LossPoint, error) {
 	results, errs := make([]*models.Training, len(list)), make([]error, len(list))
 	var wg sync.WaitGroup
+	seats := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for i, b := range list {
-		wg.Go(func() { results[i], errs[i] = t.runner.LossAndGradients(b, t.weights, float32(t.recipe.LabelWeight)) })
+		seats <- struct{}{}
+		wg.Go(func() {
+			results[i], errs[i] = t.runner.LossAndGradients(b, t.weights, float32(t.recipe.LabelWeight))
+			<-seats
+		})
 	}
 	wg.Wait()
 	var p LossPoint
