@@ -313,6 +313,26 @@ func TestOrdered(t *testing.T) {
 	}
 }
 
+// A panic reaches the caller from wherever it happened.
+func TestOrderedPanics(t *testing.T) {
+	for _, at := range []int{0, 1, 4} {
+		got := func() (p any) {
+			defer func() { p = recover() }()
+			produce := func(i int) (int, error) {
+				if i == at {
+					panic("broken")
+				}
+				return i, nil
+			}
+			_ = ordered(context.Background(), 3, 5, produce, func(int, int) error { return nil })
+			return nil
+		}()
+		if text := fmt.Sprint(got); !strings.HasPrefix(text, "broken") {
+			t.Errorf("at %d: got %q, want the panic", at, text)
+		}
+	}
+}
+
 func TestCalibrateErrors(t *testing.T) {
 	tm := getTiny(t, 2)
 	c := tm.calibration(t, mustFind(t, "tlq"), "w4a8")

@@ -2,7 +2,9 @@ package ptq
 
 import (
 	"context"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 )
 
@@ -17,9 +19,10 @@ func (c *Calibration) workers() int {
 // ordered calls produce for 0 … n−1, some of them side by side, and consume with
 // their results in order, never side by side. So what consume adds up does not
 // depend on the number of workers, and at most that many results are held.
-// The first error in order ends it.
+// The first error in order ends it. A panic of produce reaches the caller, who can
+// recover from it, wherever it ran.
 func ordered[T any](ctx context.Context, workers, n int, produce func(i int) (T, error), consume func(i int, v T) error) error {
-	values, errs := make([]T, workers), make([]error, workers)
+	values, errs, panics := make([]T, workers), make([]error, workers), make([]any, workers)
 	for start := 0; start < n; start += workers {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -27,10 +30,18 @@ func ordered[T any](ctx context.Context, workers, n int, produce func(i int) (T,
 		count := min(workers, n-start)
 		var group sync.WaitGroup
 		for k := 1; k < count; k++ {
-			group.Go(func() { values[k], errs[k] = produce(start + k) })
+			group.Go(func() {
+				defer func() { panics[k] = kept(recover()) }()
+				values[k], errs[k] = produce(start + k)
+			})
 		}
 		values[0], errs[0] = produce(start)
 		group.Wait()
+		for _, p := range panics {
+			if p != nil {
+				panic(p)
+			}
+		}
 		for k := range count {
 			if errs[k] != nil {
 				return errs[k]
@@ -42,4 +53,13 @@ func ordered[T any](ctx context.Context, workers, n int, produce func(i int) (T,
 		clear(values)
 	}
 	return nil
+}
+
+// kept is a recovered panic with the place where it happened, which is lost when
+// another goroutine panics with it again.
+func kept(p any) any {
+	if p == nil {
+		return nil
+	}
+	return fmt.Sprintf("%v\n%s", p, debug.Stack())
 }
