@@ -212,8 +212,10 @@ func (r *run) settingFigures(st *setting, keep keeper) {
 	if r.crowded() && st != r.galleryOf(st.model) {
 		return
 	}
-	if f, err := r.gallery(st); f != nil || err != nil {
-		keep("the gallery of answers that flip at "+r.settingName(st), f, err)
+	for _, rival := range r.rivals(st) {
+		if f, err := r.gallery(st, rival); f != nil || err != nil {
+			keep("the gallery of answers that flip at "+r.settingName(st), f, err)
+		}
 	}
 }
 

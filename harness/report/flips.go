@@ -35,11 +35,27 @@ type flip struct {
 // flipsShown is how many questions of each kind are drawn: a row.
 const flipsShown = 5
 
-// flips compares the focus with the baseline on the first seed that both
+// rivals are the methods whose answers are compared with the baseline's: the focus and,
+// where that is another, the one with the least KL.
+func (r *run) rivals(st *setting) []string {
+	out := []string{r.focus()}
+	var least *score
+	for _, s := range st.finished() {
+		if least == nil || s.kl.mean < least.kl.mean {
+			least = s
+		}
+	}
+	if least != nil && least.method != r.focus() && least.method != r.baseline() {
+		out = append(out, least.method)
+	}
+	return out
+}
+
+// flips compares a method with the baseline on the first seed that both
 // finished; nil where the setting has nothing to compare or no answer flips.
-func (r *run) flips(st *setting) (*flips, error) {
+func (r *run) flips(st *setting, rival string) (*flips, error) {
 	var pair [2]*harness.Record
-	for i, method := range []string{r.baseline(), r.focus()} {
+	for i, method := range []string{r.baseline(), rival} {
 		for _, s := range st.finished() {
 			if s.method == method {
 				pair[i] = s.records[0]
@@ -172,9 +188,9 @@ func tallest(list []flip) vg.Length {
 	return h
 }
 
-// gallery draws the flips of a setting in two rows; nil where there are none.
-func (r *run) gallery(st *setting) (*display.Figure, error) {
-	f, err := r.flips(st)
+// gallery draws the flips of a method in two rows; nil where there are none.
+func (r *run) gallery(st *setting, rival string) (*display.Figure, error) {
+	f, err := r.flips(st, rival)
 	if f == nil || err != nil {
 		return nil, err
 	}

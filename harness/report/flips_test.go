@@ -54,7 +54,7 @@ func TestFlips(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, st := range r.settings {
-		f, err := r.flips(st)
+		f, err := r.flips(st, r.focus())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestFlips(t *testing.T) {
 				t.Errorf("%s has no picture", q.question.ID)
 			}
 		}
-		figure, err := r.gallery(st)
+		figure, err := r.gallery(st, r.focus())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,8 +99,27 @@ func TestFlipsOfOtherData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.gallery(r.settings[0]); err == nil || !strings.Contains(err.Error(), "another version of the data") {
+	if _, err := r.gallery(r.settings[0], r.focus()); err == nil || !strings.Contains(err.Error(), "another version of the data") {
 		t.Errorf("pictures of other data were drawn: %v", err)
+	}
+}
+
+// The method with the least KL is compared with the baseline beside the focus.
+func TestRivals(t *testing.T) {
+	r := &run{methods: []string{"rtn", "gptq", "tlq"}}
+	st := &setting{}
+	for _, m := range []struct {
+		name string
+		kl   float64
+	}{{"rtn", 0.3}, {"gptq", 0.1}, {"tlq", 0.2}} {
+		st.scores = append(st.scores, &score{method: m.name, kl: estimate{mean: m.kl}, records: []*harness.Record{{}}})
+	}
+	if got := fmt.Sprint(r.rivals(st)); got != "[tlq gptq]" {
+		t.Errorf("rivals are %s", got)
+	}
+	st.scores[2].kl.mean = 0.05
+	if got := fmt.Sprint(r.rivals(st)); got != "[tlq]" {
+		t.Errorf("where the focus is best, rivals are %s", got)
 	}
 }
 
