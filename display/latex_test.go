@@ -1,8 +1,9 @@
 package display
 
 import (
+	"os"
 	"os/exec"
-	"strings"
+	"path/filepath"
 	"testing"
 )
 
@@ -41,8 +42,12 @@ func TestLaTeXCompiles(t *testing.T) {
 	table.Add(`\ { } $ & # % _ ~ ^ < > |`, "−1.5 × 2 ± 1")
 	table.Add("[4pt] is a cell", "2")
 	document := "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table.LaTeX("x") + "\\end{document}\n"
-	cmd := exec.Command(latex, "-interaction=nonstopmode", "-halt-on-error", "-output-directory", t.TempDir())
-	cmd.Stdin = strings.NewReader(document)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "table.tex"), []byte(document), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(latex, "-interaction=nonstopmode", "-halt-on-error", "table.tex")
+	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
