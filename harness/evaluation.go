@@ -271,8 +271,7 @@ func (e *Evaluation) cells() []Record {
 	for i := range records {
 		r := &records[i]
 		r.Scale = modelScale(r.Model)
-		c := Cell{Model: r.Model, Format: r.Format, Outliers: r.Outliers, Method: r.Method, Seed: r.Seed}
-		r.Samples = fmt.Sprintf("%s/%d-%s.jsonl", samplesDir, i, c.file())
+		r.Samples = fmt.Sprintf("%s/%d-%s.jsonl", samplesDir, i, r.place().file())
 	}
 	return records
 }
@@ -299,7 +298,10 @@ func (e *Evaluation) write(dir string, records []Record, answers [][]eval.Sample
 				return err
 			}
 		}
-		return WriteRecords(filepath.Join(dir, RecordsFile), records)
+		if err := WriteRecords(filepath.Join(dir, RecordsFile), records); err != nil {
+			return err
+		}
+		return sweep(dir, records)
 	}
 	if CheckNewOutput(dir) == nil {
 		return writeFolder(dir, fill)

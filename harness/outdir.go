@@ -68,6 +68,40 @@ func checkRunDir(dir string) error {
 	return nil
 }
 
+// sweep removes what an earlier run left in a run's folder: samples and artifacts of no
+// record, and files for other harnesses. It comes last, so that a run that is killed
+// has taken nothing away.
+func sweep(dir string, records []Record) error {
+	ours := map[string]bool{}
+	for i := range records {
+		r := &records[i]
+		for _, name := range []string{r.Samples, r.Trace, r.TokenMap} {
+			ours[name] = true
+		}
+		if r.TokenMap != "" {
+			ours[artifact("picture", r.place(), "png")] = true
+		}
+	}
+	for _, sub := range []string{samplesDir, artifactsDir} {
+		entries, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("harness: run folder: %w", err)
+		}
+		for _, e := range entries {
+			if ours[sub+"/"+e.Name()] {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(dir, sub, e.Name())); err != nil {
+				return fmt.Errorf("harness: run folder: %w", err)
+			}
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ResultsDir)); err != nil {
+		return fmt.Errorf("harness: run folder: %w", err)
+	}
+	return nil
+}
+
 // writeFolder fills a temporary folder beside dir and renames it, so that dir
 // is complete or as it was. dir must be new or empty.
 func writeFolder(dir string, fill func(tmp string) error) error {

@@ -309,6 +309,11 @@ func (r *Record) Cell() string {
 	return fmt.Sprintf("%s %s %s seed %d", r.Model, r.Setting(), r.Method, r.Seed)
 }
 
+// place is the record's cell as far as the record tells it.
+func (r *Record) place() Cell {
+	return Cell{Model: r.Model, Format: r.Format, Outliers: r.Outliers, Method: r.Method, Seed: r.Seed}
+}
+
 func stableFields(r *Record) (map[string]json.RawMessage, error) {
 	data, err := json.Marshal(r)
 	if err != nil {

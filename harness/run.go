@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -71,6 +70,9 @@ func (p *Plan) Run(ctx context.Context, o RunOptions) ([]Record, error) {
 		return nil, err
 	}
 	records := r.finished()
+	if err := sweep(o.Dir, records); err != nil {
+		return nil, err
+	}
 	if err := r.premises(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -97,16 +99,11 @@ func failures(records []Record) error {
 	return fmt.Errorf("harness: %w: %d of %d, the first: %s", ErrCellsFailed, failed, len(records), first)
 }
 
-// prepare makes the run's folder. What an earlier run of ours left in it goes;
-// a folder with other things in it is refused.
+// prepare makes the run's folder, or takes that of an earlier run, whose files stay
+// until sweep; a folder with other things in it is refused.
 func prepare(dir string, spec any) error {
 	if err := checkRunDir(dir); err != nil {
 		return err
-	}
-	for _, sub := range []string{samplesDir, artifactsDir, ResultsDir} {
-		if err := os.RemoveAll(filepath.Join(dir, sub)); err != nil {
-			return fmt.Errorf("harness: run folder: %w", err)
-		}
 	}
 	return writeJSON(filepath.Join(dir, SpecFile), spec)
 }
@@ -280,7 +277,7 @@ func (r *run) trace(c Cell, m *Model, samples *Samples, record *Record) error {
 	if err != nil {
 		return err
 	}
-	record.Trace = artifactsDir + "/trace-" + c.file() + ".json"
+	record.Trace = artifact("trace", c, "json")
 	if err := writeJSON(r.path(record.Trace), trace); err != nil {
 		return err
 	}
@@ -296,11 +293,11 @@ func (r *run) trace(c Cell, m *Model, samples *Samples, record *Record) error {
 	if err != nil {
 		return err
 	}
-	tokens.Image = artifactsDir + "/picture-" + c.file() + ".png"
+	tokens.Image = artifact("picture", c, "png")
 	if err := datasets.WritePNG(r.path(tokens.Image), examples[sample].Images[0]); err != nil {
 		return err
 	}
-	record.TokenMap = artifactsDir + "/tokens-" + c.file() + ".json"
+	record.TokenMap = artifact("tokens", c, "json")
 	return writeJSON(r.path(record.TokenMap), tokens)
 }
 
@@ -321,6 +318,11 @@ func (r *run) score(c Cell, m *Model, q *Quantized, fp, samples []eval.Sample, r
 
 func (r *run) path(relative string) string {
 	return filepath.Join(r.o.Dir, filepath.FromSlash(relative))
+}
+
+// artifact names a file of a cell, within the run's folder.
+func artifact(kind string, c Cell, extension string) string {
+	return artifactsDir + "/" + kind + "-" + c.file() + "." + extension
 }
 
 // file names the cell's files.

@@ -270,6 +270,48 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	}
 }
 
+// TestRunSweeps runs a smaller experiment in the folder of a larger one: the larger one's
+// files stay until the smaller one is finished, and are gone then.
+func TestRunSweeps(t *testing.T) {
+	u := mustUndisturbed(t)
+	s, dir := u.session(t, true), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(u.dir)); err != nil {
+		t.Fatal(err)
+	}
+	spec := tinySpec()
+	spec.Methods = spec.Methods[:1]
+	p, err := NewPlan(s, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Run(ended, RunOptions{Dir: dir}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	for i := range u.records {
+		if _, err := ReadSamples(dir, u.records[i].Samples); err != nil {
+			t.Errorf("an interrupted run took what was there: %v", err)
+		}
+	}
+	records := mustRun(t, s, spec, RunOptions{Dir: dir})
+	names := map[string]bool{}
+	for _, r := range records {
+		names[filepath.Base(r.Samples)], names[filepath.Base(r.Trace)], names[filepath.Base(r.TokenMap)] = true, true, true
+	}
+	for _, sub := range []string{samplesDir, artifactsDir} {
+		entries, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil || len(entries) == 0 {
+			t.Fatalf("%s: %d files, %v", sub, len(entries), err)
+		}
+		for _, e := range entries {
+			if !names[e.Name()] && !strings.HasPrefix(e.Name(), "picture-") {
+				t.Errorf("%s/%s is of no record", sub, e.Name())
+			}
+		}
+	}
+}
+
 func TestRunRefusesOtherPeoplesFolders(t *testing.T) {
 	s, _ := tinySession(t)
 	p, err := NewPlan(s, tinySpec())
