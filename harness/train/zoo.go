@@ -29,8 +29,8 @@ type scale struct {
 // with one over the root of the widest matrix.
 var scales = []scale{
 	{"nano", 64, 8, 4, 2, 128, 64, 1, 2, 128, 1000, 6e-3},
-	{"micro", 128, 8, 4, 2, 256, 64, 1, 2, 128, 700, 4.2e-3},
-	{"mini", 192, 12, 6, 2, 448, 64, 2, 2, 128, 700, 3.2e-3},
+	{"micro", 128, 8, 4, 2, 256, 64, 1, 2, 128, 1100, 4.2e-3},
+	{"mini", 192, 12, 6, 2, 448, 64, 2, 2, 128, 1600, 3.2e-3},
 }
 
 // batch is what every step sees. Emoji and boards teach the names that blurred pictures
