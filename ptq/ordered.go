@@ -29,13 +29,12 @@ func ordered[T any](ctx context.Context, workers, n int, produce func(i int) (T,
 		}
 		count := min(workers, n-start)
 		var group sync.WaitGroup
-		for k := 1; k < count; k++ {
+		for k := range count {
 			group.Go(func() {
 				defer func() { panics[k] = kept(recover()) }()
 				values[k], errs[k] = produce(start + k)
 			})
 		}
-		values[0], errs[0] = produce(start)
 		group.Wait()
 		for _, p := range panics {
 			if p != nil {

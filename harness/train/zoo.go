@@ -26,7 +26,8 @@ type scale struct {
 // then hurt (docs/premise.md).
 //
 // The learning rate falls so that the spectral norm of a Muon step stays the same:
-// with one over the root of the widest matrix.
+// with one over the root of the widest matrix. Larger models get more steps: with 700,
+// micro and mini answered less than nano with 1,000 (docs/zoo.md).
 var scales = []scale{
 	{"nano", 64, 8, 4, 2, 128, 64, 1, 2, 128, 1000, 6e-3},
 	{"micro", 128, 8, 4, 2, 256, 64, 1, 2, 128, 1100, 4.2e-3},
